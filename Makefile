@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+# `make` builds into $(BUILD); `make deps` installs what is missing; demo, test and bench do both.
+
+BUILD   ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+
+CC        ?= cc
+BPF_CLANG ?= $(firstword $(foreach c,clang-19 clang,$(shell command -v $(c))))
+BPFTOOL   ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+
+WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
+CFLAGS ?= -O2 -g
+PG_CFLAGS := -std=gnu11 $(WARN) -Iinclude -Iuser/lib -I$(BUILD)/bpf -D_GNU_SOURCE \
+	-DPG_VERSION='"$(VERSION)"' -MMD -MP -fPIC -fvisibility=hidden
+SAN    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+BPF_CFLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 -Iinclude -Ibpf \
+	-I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
+
+LIB_LIBS   := -lcrypto $(if $(filter x86_64,$(shell uname -m)),-lIPSec_MB)
+AGENT_LIBS := -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
+CLI_LIBS   := -lcurl -ljansson -lpthread
+
+LIB_SRC   := $(wildcard user/lib/*.c)
+AGENT_SRC := $(wildcard user/agent/*.c)
+CLI_SRC   := $(wildcard user/cli/*.c)
+BPF_SRC   := $(wildcard bpf/*.bpf.c)
+UNIT_SRC  := $(wildcard tests/unit/test_*.c)
+PROG_SRC  := $(wildcard tests/prog/test_*.c)
+PROG_BPF  := $(wildcard tests/prog/*.bpf.c) $(wildcard tests/bench/*.bpf.c)
+
+LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/%.o)
+AGENT_OBJ := $(AGENT_SRC:user/%.c=$(BUILD)/%.o)
+CLI_OBJ   := $(CLI_SRC:user/%.c=$(BUILD)/%.o)
+SKELS     := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
+TEST_SKELS := $(patsubst tests/%.bpf.c,$(BUILD)/tests/%.skel.h,$(PROG_BPF))
+SAN_LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/san/%.o)
+SAN_AGENT_OBJ := $(filter-out $(BUILD)/san/agent/main.o,$(AGENT_SRC:user/%.c=$(BUILD)/san/%.o))
+UNIT_BIN  := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
+PROG_BIN  := $(PROG_SRC:tests/%.c=$(BUILD)/tests/%)
+
+.PHONY: all deps check-tools test demo bench fuzz install clean format docs tests
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: check-tools $(BUILD)/packgated $(BUILD)/packgate $(BUILD)/libpackgate.a $(BUILD)/libpackgate.so
+
+# Names the missing package instead of failing in the middle of a compile.
+check-tools:
+	@tests/harness/packages --check
+
+deps:
+	@tests/harness/packages --install
+
+# --- library, agent, CLI -------------------------------------------------------------------------
+$(BUILD)/libpackgate.a: $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/libpackgate.so: $(LIB_OBJ)
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libpackgate.so.0 -o $@ $^ $(LIB_LIBS)
+
+$(BUILD)/packgated: $(AGENT_OBJ) $(BUILD)/libpackgate.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(AGENT_LIBS)
+
+$(BUILD)/packgate: $(CLI_OBJ) $(BUILD)/libpackgate.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(CLI_LIBS)
+
+$(BUILD)/%.o: user/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(PG_CFLAGS) -c -o $@ $<
+
+$(BUILD)/san/%.o: user/%.c
+	@mkdir -p $(@D)
+	$(CC) $(SAN) $(PG_CFLAGS) -c -o $@ $<
+
+$(AGENT_OBJ) $(SAN_AGENT_OBJ): | $(SKELS)
+
+# --- BPF -----------------------------------------------------------------------------------------
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(BPF_CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
+
+$(BUILD)/tests/%.bpf.o: tests/%.bpf.c
+	@mkdir -p $(@D)
+	$(BPF_CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/%.skel.h: $(BUILD)/tests/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $(notdir $*)_bpf > $@
+
+# --- tests ---------------------------------------------------------------------------------------
+$(BUILD)/san/libpackgate.a: $(SAN_LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/san/libagent.a: $(SAN_AGENT_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+# A unit test is one program over sanitized code; it may use the library and the agent's modules.
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/libpackgate.a $(BUILD)/san/libagent.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN) $(PG_CFLAGS) -Iuser/agent -Itests -o $@ $< $(BUILD)/san/libagent.a \
+		$(BUILD)/san/libpackgate.a -lcmocka $(LIB_LIBS) $(AGENT_LIBS)
+
+# A program test loads BPF objects; it is built without sanitizers.
+$(BUILD)/tests/prog/%: tests/prog/%.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKELS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/prog -Itests -o $@ $< $(BUILD)/libpackgate.a \
+		-lcmocka -ljansson $(LIB_LIBS) -lbpf
+
+tests: all $(UNIT_BIN) $(PROG_BIN)
+
+test: deps
+	@$(MAKE) --no-print-directory -j2 tests
+	@tests/harness/run $(BUILD)
+
+demo: deps
+	@$(MAKE) --no-print-directory -j2 all
+	@$(BUILD)/packgate demo
+
+clean:
+	rm -rf $(BUILD)
+
+format:
+	clang-format-14 -i $$(git ls-files '*.c' '*.h')
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
