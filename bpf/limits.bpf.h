@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_LIMITS_BPF_H
+#define PG_LIMITS_BPF_H
+
+#include "maps.bpf.h"
+#include "packet.bpf.h"
+
+#define TICK_SHIFT 20 /* a tick is 2^20 ns */
+#define TOKENS_PER_FRAME \
+	954 /* ticks a second: so many frames a second are that many tokens a tick */
+#define HASH_MULTIPLIER 0x9e3779b97f4a7c15ull
+
+/* Takes one frame from a bucket that holds a second's worth at most; false when it is empty. */
+static __always_inline bool bucket_take(struct pg_bucket *bucket, __u32 rate)
+{
+	__u32 now = bpf_ktime_get_coarse_ns() >> TICK_SHIFT;
+	__u64 full = (__u64)rate * TOKENS_PER_FRAME;
+	__u64 tokens = bucket->tokens + (__u64)(now - bucket->stamp) * rate;
+
+	if (tokens > full)
+		tokens = full;
+	bucket->stamp = now;
+	if (tokens < TOKENS_PER_FRAME) {
+		bucket->tokens = tokens;
+		return false;
+	}
+	bucket->tokens = tokens - TOKENS_PER_FRAME;
+	return true;
+}
+
+/* A source is an IPv4 address or an IPv6 /64. */
+static __always_inline __u32 source_bucket(const struct pkt *pkt)
+{
+	__u64 source = pkt->route.family == 4 ? pkt->route.source[1] : pkt->route.source[0];
+
+	return (source * HASH_MULTIPLIER) >> 48;
+}
+
+/* The reason for a frame that matches no session: within its source's rate, or beyond. */
+static __always_inline enum pg_drop unmatched(const struct pkt *pkt)
+{
+	const struct pg_shared *shared = shared_state();
+	__u32 index = source_bucket(pkt);
+	struct pg_bucket *bucket = bpf_map_lookup_elem(&pg_sources, &index);
+
+	if (!bucket || !shared)
+		return PG_DROP_NO_SESSION;
+	return bucket_take(bucket, shared->unmatched_rate) ? PG_DROP_NO_SESSION
+							   : PG_DROP_RATE_LIMITED;
+}
+
+/* Whether this session may have another duplicate acked again this second. */
+static __always_inline bool ack_again(const struct pkt *pkt)
+{
+	const struct pg_shared *shared = shared_state();
+	__u32 index = pkt->slot & (PG_SOURCES - 1);
+	struct pg_bucket *bucket = bpf_map_lookup_elem(&pg_acks, &index);
+
+	return bucket && shared && bucket_take(bucket, shared->ack_rate);
+}
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_PARSE_BPF_H
+#define PG_PARSE_BPF_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+
+#include "packet.bpf.h"
+
+/*
+ * Ethernet, up to two VLAN tags, IPv4 or IPv6, UDP. What cannot be read up to the port passes. A
+ * length that lies is remembered in pkt->route.fault: whether it is a refusal depends on the
+ * endpoint.
+ */
+
+#define VLAN_TAGS_MAX	    2
+#define IPV6_EXTENSIONS_MAX 6
+#define IP_MF		    0x2000
+#define IP_OFFSET	    0x1fff
+#define IP6_OFFSET	    0xfff8
+#define IP6_MF		    0x0001
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 protocol;
+};
+
+struct ipv6_fragment {
+	__u8 next;
+	__u8 reserved;
+	__be16 offset;
+	__be32 id;
+};
+
+/* Lengths of the UDP header against the IP payload and the bytes that are there. */
+static __always_inline enum step parse_udp(struct pkt *pkt, const void *at, __u32 ip_payload)
+{
+	const struct udphdr *udp = at;
+	__u32 bytes;
+
+	if ((const void *)(udp + 1) > pkt->end)
+		return PASS;
+	pkt->route.source_port_be = udp->source;
+	pkt->route.target_port_be = udp->dest;
+	pkt->route.payload_offset = (const void *)(udp + 1) - pkt->data;
+	bytes = pg_be16(udp->len);
+	pkt->route.payload_bytes = bytes - sizeof(*udp);
+	if (!pkt->route.fault && (bytes < sizeof(*udp) || bytes > ip_payload))
+		pkt->route.fault = PG_DROP_UDP_LENGTH;
+	return NEXT;
+}
+
+static __always_inline enum step parse_ipv4(struct pkt *pkt, const void *at)
+{
+	const struct iphdr *ip = at;
+	__u32 header, total, fragment;
+
+	if ((const void *)(ip + 1) > pkt->end || ip->version != 4 || ip->ihl < 5 ||
+	    ip->protocol != IPPROTO_UDP)
+		return PASS;
+	fragment = pg_be16(ip->frag_off);
+	if (fragment & IP_OFFSET)
+		return PASS;
+	header = ip->ihl * 4;
+	total = pg_be16(ip->tot_len);
+	if (total < header + sizeof(struct udphdr) || at + total > pkt->end)
+		pkt->route.fault = PG_DROP_IP_HEADER;
+	else if (fragment & IP_MF)
+		pkt->route.fault = PG_DROP_IP_FRAGMENT;
+	pkt->route.family = 4;
+	pkt->route.source[0] = pkt->route.target[0] = 0;
+	pkt->route.source[1] = (__u64)ip->saddr << 32 | 0xffff0000;
+	pkt->route.target[1] = (__u64)ip->daddr << 32 | 0xffff0000;
+	return parse_udp(pkt, at + header, total - header);
+}
+
+/*
+ * Walks the extension headers; *ret_fragment is set for a first fragment with more to come.
+ * Returns NULL where no UDP header can be reached.
+ */
+static __always_inline const void *skip_extensions(struct pkt *pkt, const void *at, __u8 next,
+						   bool *ret_fragment)
+{
+	for (int i = 0; i <= IPV6_EXTENSIONS_MAX; i++) {
+		const __u8 *header = at;
+		const struct ipv6_fragment *fragment = at;
+
+		if (next == IPPROTO_UDP)
+			return at;
+		if ((const void *)(header + 8) > pkt->end)
+			return NULL;
+		switch (next) {
+		case IPPROTO_HOPOPTS:
+		case IPPROTO_ROUTING:
+		case IPPROTO_DSTOPTS:
+			at += (header[1] + 1) * 8;
+			break;
+		case IPPROTO_FRAGMENT:
+			if (fragment->offset & pg_be16(IP6_OFFSET))
+				return NULL;
+			if (fragment->offset & pg_be16(IP6_MF))
+				*ret_fragment = true;
+			at += 8;
+			break;
+		default:
+			return NULL;
+		}
+		next = header[0];
+	}
+	return NULL;
+}
+
+static __always_inline enum step parse_ipv6(struct pkt *pkt, const void *at)
+{
+	const struct ipv6hdr *ip = at;
+	const void *udp = ip + 1;
+	bool fragment = false;
+	__u32 payload, skipped;
+
+	if ((const void *)(ip + 1) > pkt->end || ip->version != 6)
+		return PASS;
+	if (ip->nexthdr != IPPROTO_UDP)
+		udp = skip_extensions(pkt, udp, ip->nexthdr, &fragment);
+	if (!udp || udp + sizeof(struct udphdr) > pkt->end)
+		return PASS;
+	payload = pg_be16(ip->payload_len);
+	skipped = udp - (const void *)(ip + 1);
+	if (payload < skipped + sizeof(struct udphdr) ||
+	    (const void *)(ip + 1) + payload > pkt->end)
+		pkt->route.fault = PG_DROP_IP_HEADER;
+	else if (fragment)
+		pkt->route.fault = PG_DROP_IP_FRAGMENT;
+	pkt->route.family = 6;
+	__builtin_memcpy(pkt->route.source, &ip->saddr, sizeof(pkt->route.source));
+	__builtin_memcpy(pkt->route.target, &ip->daddr, sizeof(pkt->route.target));
+	return parse_udp(pkt, udp, payload - skipped);
+}
+
+static __always_inline enum step step_parse(struct pkt *pkt)
+{
+	const struct ethhdr *eth = pkt->data;
+	const void *at = eth + 1;
+	__be16 protocol;
+
+	if (at > pkt->end)
+		return PASS;
+	protocol = eth->h_proto;
+	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
+		const struct vlan_tag *tag = at;
+
+		if (protocol != pg_be16(ETH_P_8021Q) && protocol != pg_be16(ETH_P_8021AD))
+			break;
+		if ((const void *)(tag + 1) > pkt->end)
+			return PASS;
+		protocol = tag->protocol;
+		at = tag + 1;
+	}
+	if (protocol == pg_be16(ETH_P_IP))
+		return parse_ipv4(pkt, at);
+	if (protocol == pg_be16(ETH_P_IPV6))
+		return parse_ipv6(pkt, at);
+	return PASS;
+}
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_WINDOW_BPF_H
+#define PG_WINDOW_BPF_H
+
+#include "packgate/replay.h"
+#include "session.bpf.h"
+
+/*
+ * PROTOCOL section 4 over the shared window, which is read and never written here. The line's
+ * highest id settles every frame in order; only an older id costs a second line.
+ */
+
+static __always_inline bool already_received(const struct pkt *pkt)
+{
+	const struct pg_window *window;
+	__u32 slot = pkt->stream ? pkt->stream_slot : pkt->slot;
+
+	window = pkt->stream ? bpf_map_lookup_elem(&pg_strm_windows, &slot)
+			     : bpf_map_lookup_elem(&pg_windows, &slot);
+	return window && pg_replay_bit(window->bits, pkt->frame.pack);
+}
+
+/* A duplicate of a reliable series may have lost its ack: the agent acks it again. */
+static __always_inline enum step step_duplicate(struct pkt *pkt, __u8 policy)
+{
+	if (policy != PG_POLICY_RELIABLE || !ack_again(pkt))
+		return refuse(pkt, PG_DROP_REPLAY_SEEN);
+	pkt->duplicate = 1;
+	return NEXT;
+}
+
+static __always_inline enum step step_window(struct pkt *pkt)
+{
+	__u8 policy = series_policy(pkt);
+	enum pg_drop drop = PG_DROP_NONE;
+
+	if (pkt->frame.opcode != PG_OP_DATA)
+		return NEXT;
+	if (pkt->frame.flags & PG_FLAG_FRAG)
+		return refuse(pkt, PG_DROP_FRAGMENT_UNSUPPORTED);
+	if (pg_replay_settled(series_highest(pkt), pkt->frame.pack, policy, &drop))
+		return drop ? refuse(pkt, drop) : NEXT;
+	return already_received(pkt) ? step_duplicate(pkt, policy) : NEXT;
+}
+
+#endif
