@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_internal.h"
+
+/* --- roaming ----------------------------------------------------------------------------------- */
+
+static void pin(struct pg_engine *engine, const uint64_t address[2], uint16_t port_be)
+{
+	engine->line->peer[0] = address[0];
+	engine->line->peer[1] = address[1];
+	engine->line->peer_port_be = port_be;
+	engine->env->ops->peer_moved(engine);
+}
+
+void pg_engine_roam(struct pg_engine *engine, const struct pg_engine_source *source,
+		    uint32_t frame_bytes)
+{
+	struct pg_roaming *roaming = engine->roaming;
+	const struct pg_engine_options *options = &engine->env->options;
+
+	if (!roaming) {
+		roaming = calloc(1, sizeof(*roaming));
+		if (!roaming)
+			return;
+		/* the last proven address is where the session goes back to */
+		roaming->old_peer[0] = engine->line->peer[0];
+		roaming->old_peer[1] = engine->line->peer[1];
+		roaming->old_port_be = engine->line->peer_port_be;
+		engine->roaming = roaming;
+	}
+	roaming->bytes_in = frame_bytes;
+	roaming->bytes_out = 0;
+	roaming->first_pack = engine->series.window->next_send;
+	roaming->deadline_ms = engine->env->now_ms + options->roaming_proof_ms;
+	engine->env->ops->random(roaming->ping, sizeof(roaming->ping));
+	pg_engine_arm(engine, roaming->deadline_ms);
+	pin(engine, source->address, source->port_be);
+	pg_engine_send_control(engine, PG_OP_PING, 0, 0, roaming->ping, sizeof(roaming->ping));
+}
+
+void pg_engine_roam_proven(struct pg_engine *engine)
+{
+	free(engine->roaming);
+	engine->roaming = NULL;
+	engine->env->counters.roamed++;
+}
+
+void pg_engine_roam_timer(struct pg_engine *engine)
+{
+	struct pg_roaming *roaming = engine->roaming;
+
+	if (!roaming)
+		return;
+	if (roaming->deadline_ms > engine->env->now_ms) {
+		pg_engine_arm(engine, roaming->deadline_ms);
+		return;
+	}
+	engine->roaming = NULL;
+	pin(engine, roaming->old_peer, roaming->old_port_be);
+	free(roaming);
+}
+
+/* --- opcodes ----------------------------------------------------------------------------------- */
+
+static enum pg_drop take_ping(struct pg_engine *engine, const uint8_t *payload, uint32_t bytes)
+{
+	if (!pg_engine_take(engine, &engine->pongs, engine->env->options.pongs_per_second))
+		return PG_DROP_RATE_CONTROL;
+	pg_engine_send_control(engine, PG_OP_PONG, 0, 0, payload, bytes);
+	return PG_DROP_NONE;
+}
+
+static enum pg_drop take_pong(struct pg_engine *engine, const uint8_t *payload, uint32_t bytes)
+{
+	struct pg_roaming *roaming = engine->roaming;
+
+	if (!roaming || bytes != sizeof(roaming->ping) || memcmp(payload, roaming->ping, bytes))
+		return PG_DROP_UNEXPECTED;
+	pg_engine_roam_proven(engine);
+	return PG_DROP_NONE;
+}
+
+static enum pg_drop take_ack(struct pg_engine *engine, const struct pg_frame *frame)
+{
+	struct pg_series *series = pg_engine_series(engine, frame->stream);
+	struct pg_sent_packet packet;
+
+	if (!series)
+		return PG_DROP_NO_STREAM;
+	if (frame->flags & PG_FLAG_FRAG || series->policy != PG_POLICY_RELIABLE ||
+	    frame->pack >= series->window->next_send)
+		return PG_DROP_ACK_UNKNOWN;
+	if (!series->sent || pg_send_buffer_ack(series->sent, frame->pack, &packet))
+		return PG_DROP_NONE;
+	engine->env->counters.succeeded++;
+	if (packet.message)
+		pg_engine_event(engine, PG_APP_SENT, series->stream, packet.message, NULL, 0);
+	if (engine->roaming && !series->stream && frame->pack >= engine->roaming->first_pack)
+		pg_engine_roam_proven(engine);
+	return PG_DROP_NONE;
+}
+
+static enum pg_drop take_streamopen(struct pg_engine *engine, uint32_t id)
+{
+	struct pg_stream *stream = pg_engine_stream(engine, id);
+
+	if (!stream || pg_closing_done(stream->closing))
+		return PG_DROP_NO_STREAM;
+	pg_stream_confirm(engine, stream);
+	return PG_DROP_NONE;
+}
+
+static enum pg_drop dispatch(struct pg_engine *engine, const struct pg_frame *frame,
+			     const uint8_t *payload, uint32_t bytes)
+{
+	switch (frame->opcode) {
+	case PG_OP_ACK:
+		return take_ack(engine, frame);
+	case PG_OP_PING:
+		return take_ping(engine, payload, bytes);
+	case PG_OP_PONG:
+		return take_pong(engine, payload, bytes);
+	case PG_OP_OPENSTREAM:
+		return pg_engine_openstream(engine, frame->stream, bytes ? payload[0] : 0);
+	case PG_OP_STREAMOPEN:
+		return take_streamopen(engine, frame->stream);
+	case PG_OP_CLOSESTREAM:
+		return pg_engine_closestream(engine, frame->stream);
+	case PG_OP_GOAWAY:
+		engine->env->ops->closed(engine, payload[0]);
+		return PG_DROP_NONE;
+	case PG_OP_HANDSHAKE:
+		/* a late copy of the final handshake: the session is READY, nothing is due */
+		return bytes == 1 && payload[0] == 0 ? PG_DROP_NONE : PG_DROP_UNEXPECTED;
+	default:
+		return PG_DROP_UNEXPECTED;
+	}
+}
+
+enum pg_drop pg_engine_control(struct pg_engine *engine, const struct pg_frame *frame,
+			       const uint8_t *frame_bytes, const struct pg_engine_source *source)
+{
+	uint32_t bytes = frame->payload_bytes - (frame->has_guard ? PG_GUARD_BYTES : 0);
+	uint64_t sent_ms = pg_frame_timestamp_ms(frame_bytes);
+	struct pg_window *window = engine->series.window;
+
+	if (!source->pinned)
+		return PG_DROP_PEER_MISMATCH;
+	if (engine->roaming)
+		engine->roaming->bytes_in += frame->bytes;
+	/* unguarded control frames are anyone's: they keep nothing alive */
+	if (engine->guard && sent_ms > window->control_time_ms) {
+		window->control_time_ms = sent_ms;
+		engine->last_active_ms = engine->env->unix_ms;
+	}
+	return dispatch(engine, frame, frame_bytes + frame->header_bytes, bytes);
+}
