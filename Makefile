@@ -20,7 +20,7 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 -I
 
 LIB_LIBS   := -lcrypto $(if $(filter x86_64,$(shell uname -m)),-lIPSec_MB)
 AGENT_LIBS := -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
-CLI_LIBS   := -lcurl -ljansson -lpthread
+CLI_LIBS   := -lcurl -ljansson -lbpf -lpthread
 
 LIB_SRC   := $(wildcard user/lib/*.c)
 AGENT_SRC := $(wildcard user/agent/*.c)
@@ -122,6 +122,19 @@ test: deps
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@$(BUILD)/packgate demo
+
+docs: $(BUILD)/packgated
+	$(BUILD)/packgated --print-metrics-doc > docs/metrics.md
+
+install: all
+	install -D -m 755 $(BUILD)/packgated $(DESTDIR)$(PREFIX)/bin/packgated
+	install -D -m 755 $(BUILD)/packgate $(DESTDIR)$(PREFIX)/bin/packgate
+	install -D -m 644 $(BUILD)/libpackgate.a $(DESTDIR)$(PREFIX)/lib/libpackgate.a
+	install -D -m 755 $(BUILD)/libpackgate.so $(DESTDIR)$(PREFIX)/lib/libpackgate.so.0
+	ln -sf libpackgate.so.0 $(DESTDIR)$(PREFIX)/lib/libpackgate.so
+	install -d $(DESTDIR)$(PREFIX)/include/packgate
+	install -m 644 include/packgate/*.h $(DESTDIR)$(PREFIX)/include/packgate
+	install -D -m 644 deploy/packgate.yaml $(DESTDIR)$(PREFIX)/share/packgate/packgate.yaml
 
 clean:
 	rm -rf $(BUILD)
