@@ -8,9 +8,18 @@
 /* A wildcard takes only what is addressed to this namespace, never what it routes. */
 static __always_inline bool target_is_local(const struct route *route)
 {
-	struct pg_local_key key = { { route->target[0], route->target[1] } };
+	__u32 slot = PG_LOCAL_HASH(route->target[0], route->target[1]);
 
-	return bpf_map_lookup_elem(&pg_locals, &key) != NULL;
+	for (int i = 0; i < PG_LOCALS_PROBES; i++) {
+		const struct pg_local *local = bpf_map_lookup_elem(&pg_locals, &slot);
+
+		if (!local || !(local->address[0] | local->address[1]))
+			return false;
+		if (local->address[0] == route->target[0] && local->address[1] == route->target[1])
+			return true;
+		slot = (slot + 1) & (PG_LOCALS_SLOTS - 1);
+	}
+	return false;
 }
 
 static __always_inline bool endpoint_matches(const struct route *route,
@@ -49,18 +58,16 @@ static __always_inline __u32 find_endpoint(const struct route *route)
  */
 __noinline int find_route(struct xdp_md *ctx, struct route *ret_route)
 {
-	struct pkt pkt = {
+	struct headers in = {
 		.data = (const void *)(long)ctx->data,
 		.end = (const void *)(long)ctx->data_end,
+		.route = ret_route,
 	};
 
-	if (!ret_route || step_parse(&pkt) != NEXT)
+	if (!ret_route || parse(&in) != NEXT)
 		return 0;
-	pkt.route.endpoint = find_endpoint(&pkt.route);
-	if (!pkt.route.endpoint)
-		return 0;
-	*ret_route = pkt.route;
-	return 1;
+	ret_route->endpoint = find_endpoint(ret_route);
+	return ret_route->endpoint != 0;
 }
 
 #define PAYLOAD_OFFSET_MAX 1023

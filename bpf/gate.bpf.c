@@ -38,12 +38,14 @@ static __always_inline enum step walk(struct pkt *pkt)
 SEC("xdp")
 int pg_gate(struct xdp_md *ctx)
 {
-	struct pkt pkt = {
-		.ctx = ctx,
-		.data = (const void *)(long)ctx->data,
-		.end = (const void *)(long)ctx->data_end,
-	};
-	__u64 bytes = pkt.end - pkt.data;
+	struct pkt pkt; /* each step fills what the next ones read */
+	__u64 bytes = ctx->data_end - ctx->data;
+
+	pkt.ctx = ctx;
+	pkt.data = (const void *)(long)ctx->data;
+	pkt.end = (const void *)(long)ctx->data_end;
+	pkt.endpoint = NULL;
+	pkt.duplicate = pkt.candidate = 0;
 
 	switch (walk(&pkt)) {
 	case PASS:

@@ -5,26 +5,43 @@
 #include "maps.bpf.h"
 #include "packet.bpf.h"
 
-#define TICK_SHIFT 20 /* a tick is 2^20 ns */
-#define TOKENS_PER_FRAME \
-	954 /* ticks a second: so many frames a second are that many tokens a tick */
 #define HASH_MULTIPLIER 0x9e3779b97f4a7c15ull
+
+/*
+ * Jiffies are read without a call, but only the kernel's configuration tells how many make a
+ * second; where it cannot be read (0) the coarse clock serves, in ticks of 2^20 ns.
+ */
+extern unsigned long CONFIG_HZ __kconfig __weak;
+
+#define COARSE_SHIFT	 20
+#define COARSE_PER_SECOND 954
+
+static __always_inline __u32 tick_now(void)
+{
+	return CONFIG_HZ ? bpf_jiffies64() : bpf_ktime_get_coarse_ns() >> COARSE_SHIFT;
+}
+
+/* What a frame costs, so that a rate in frames a second is that many tokens a tick. */
+static __always_inline __u32 tokens_per_frame(void)
+{
+	return CONFIG_HZ ? CONFIG_HZ : COARSE_PER_SECOND;
+}
 
 /* Takes one frame from a bucket that holds a second's worth at most; false when it is empty. */
 static __always_inline bool bucket_take(struct pg_bucket *bucket, __u32 rate)
 {
-	__u32 now = bpf_ktime_get_coarse_ns() >> TICK_SHIFT;
-	__u64 full = (__u64)rate * TOKENS_PER_FRAME;
+	__u32 now = tick_now();
+	__u64 full = (__u64)rate * tokens_per_frame();
 	__u64 tokens = bucket->tokens + (__u64)(now - bucket->stamp) * rate;
 
 	if (tokens > full)
 		tokens = full;
 	bucket->stamp = now;
-	if (tokens < TOKENS_PER_FRAME) {
+	if (tokens < tokens_per_frame()) {
 		bucket->tokens = tokens;
 		return false;
 	}
-	bucket->tokens = tokens - TOKENS_PER_FRAME;
+	bucket->tokens = tokens - tokens_per_frame();
 	return true;
 }
 

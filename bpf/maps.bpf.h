@@ -32,16 +32,11 @@ struct {
 	__type(value, struct pg_endpoint);
 } pg_endpoints SEC(".maps");
 
-struct pg_local_key {
-	__u64 address[2];
-};
-
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, PG_LOCALS_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct pg_local_key);
-	__type(value, __u8);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PG_LOCALS_SLOTS);
+	__type(key, __u32);
+	__type(value, struct pg_local);
 } pg_locals SEC(".maps");
 
 struct {

@@ -30,6 +30,13 @@ struct route {
 	__u8 reserved[6];
 };
 
+/* What reading the headers works on. */
+struct headers {
+	const void *data;
+	const void *end;
+	struct route *route;
+};
+
 struct pkt {
 	struct xdp_md *ctx;
 	const void *data; /* the whole frame on the link */

@@ -12,7 +12,7 @@
 
 /*
  * Ethernet, up to two VLAN tags, IPv4 or IPv6, UDP. What cannot be read up to the port passes. A
- * length that lies is remembered in pkt->route.fault: whether it is a refusal depends on the
+ * length that lies is remembered in in->route->fault: whether it is a refusal depends on the
  * endpoint.
  */
 
@@ -36,29 +36,29 @@ struct ipv6_fragment {
 };
 
 /* Lengths of the UDP header against the IP payload and the bytes that are there. */
-static __always_inline enum step parse_udp(struct pkt *pkt, const void *at, __u32 ip_payload)
+static __always_inline enum step parse_udp(struct headers *in, const void *at, __u32 ip_payload)
 {
 	const struct udphdr *udp = at;
 	__u32 bytes;
 
-	if ((const void *)(udp + 1) > pkt->end)
+	if ((const void *)(udp + 1) > in->end)
 		return PASS;
-	pkt->route.source_port_be = udp->source;
-	pkt->route.target_port_be = udp->dest;
-	pkt->route.payload_offset = (const void *)(udp + 1) - pkt->data;
+	in->route->source_port_be = udp->source;
+	in->route->target_port_be = udp->dest;
+	in->route->payload_offset = (const void *)(udp + 1) - in->data;
 	bytes = pg_be16(udp->len);
-	pkt->route.payload_bytes = bytes - sizeof(*udp);
-	if (!pkt->route.fault && (bytes < sizeof(*udp) || bytes > ip_payload))
-		pkt->route.fault = PG_DROP_UDP_LENGTH;
+	in->route->payload_bytes = bytes - sizeof(*udp);
+	if (!in->route->fault && (bytes < sizeof(*udp) || bytes > ip_payload))
+		in->route->fault = PG_DROP_UDP_LENGTH;
 	return NEXT;
 }
 
-static __always_inline enum step parse_ipv4(struct pkt *pkt, const void *at)
+static __always_inline enum step parse_ipv4(struct headers *in, const void *at)
 {
 	const struct iphdr *ip = at;
 	__u32 header, total, fragment;
 
-	if ((const void *)(ip + 1) > pkt->end || ip->version != 4 || ip->ihl < 5 ||
+	if ((const void *)(ip + 1) > in->end || ip->version != 4 || ip->ihl < 5 ||
 	    ip->protocol != IPPROTO_UDP)
 		return PASS;
 	fragment = pg_be16(ip->frag_off);
@@ -66,22 +66,22 @@ static __always_inline enum step parse_ipv4(struct pkt *pkt, const void *at)
 		return PASS;
 	header = ip->ihl * 4;
 	total = pg_be16(ip->tot_len);
-	if (total < header + sizeof(struct udphdr) || at + total > pkt->end)
-		pkt->route.fault = PG_DROP_IP_HEADER;
+	if (total < header + sizeof(struct udphdr) || at + total > in->end)
+		in->route->fault = PG_DROP_IP_HEADER;
 	else if (fragment & IP_MF)
-		pkt->route.fault = PG_DROP_IP_FRAGMENT;
-	pkt->route.family = 4;
-	pkt->route.source[0] = pkt->route.target[0] = 0;
-	pkt->route.source[1] = (__u64)ip->saddr << 32 | 0xffff0000;
-	pkt->route.target[1] = (__u64)ip->daddr << 32 | 0xffff0000;
-	return parse_udp(pkt, at + header, total - header);
+		in->route->fault = PG_DROP_IP_FRAGMENT;
+	in->route->family = 4;
+	in->route->source[0] = in->route->target[0] = 0;
+	in->route->source[1] = (__u64)ip->saddr << 32 | 0xffff0000;
+	in->route->target[1] = (__u64)ip->daddr << 32 | 0xffff0000;
+	return parse_udp(in, at + header, total - header);
 }
 
 /*
  * Walks the extension headers; *ret_fragment is set for a first fragment with more to come.
  * Returns NULL where no UDP header can be reached.
  */
-static __always_inline const void *skip_extensions(struct pkt *pkt, const void *at, __u8 next,
+static __always_inline const void *skip_extensions(struct headers *in, const void *at, __u8 next,
 						   bool *ret_fragment)
 {
 	for (int i = 0; i <= IPV6_EXTENSIONS_MAX; i++) {
@@ -90,7 +90,7 @@ static __always_inline const void *skip_extensions(struct pkt *pkt, const void *
 
 		if (next == IPPROTO_UDP)
 			return at;
-		if ((const void *)(header + 8) > pkt->end)
+		if ((const void *)(header + 8) > in->end)
 			return NULL;
 		switch (next) {
 		case IPPROTO_HOPOPTS:
@@ -113,39 +113,40 @@ static __always_inline const void *skip_extensions(struct pkt *pkt, const void *
 	return NULL;
 }
 
-static __always_inline enum step parse_ipv6(struct pkt *pkt, const void *at)
+static __always_inline enum step parse_ipv6(struct headers *in, const void *at)
 {
 	const struct ipv6hdr *ip = at;
 	const void *udp = ip + 1;
 	bool fragment = false;
 	__u32 payload, skipped;
 
-	if ((const void *)(ip + 1) > pkt->end || ip->version != 6)
+	if ((const void *)(ip + 1) > in->end || ip->version != 6)
 		return PASS;
 	if (ip->nexthdr != IPPROTO_UDP)
-		udp = skip_extensions(pkt, udp, ip->nexthdr, &fragment);
-	if (!udp || udp + sizeof(struct udphdr) > pkt->end)
+		udp = skip_extensions(in, udp, ip->nexthdr, &fragment);
+	if (!udp || udp + sizeof(struct udphdr) > in->end)
 		return PASS;
 	payload = pg_be16(ip->payload_len);
 	skipped = udp - (const void *)(ip + 1);
 	if (payload < skipped + sizeof(struct udphdr) ||
-	    (const void *)(ip + 1) + payload > pkt->end)
-		pkt->route.fault = PG_DROP_IP_HEADER;
+	    (const void *)(ip + 1) + payload > in->end)
+		in->route->fault = PG_DROP_IP_HEADER;
 	else if (fragment)
-		pkt->route.fault = PG_DROP_IP_FRAGMENT;
-	pkt->route.family = 6;
-	__builtin_memcpy(pkt->route.source, &ip->saddr, sizeof(pkt->route.source));
-	__builtin_memcpy(pkt->route.target, &ip->daddr, sizeof(pkt->route.target));
-	return parse_udp(pkt, udp, payload - skipped);
+		in->route->fault = PG_DROP_IP_FRAGMENT;
+	in->route->family = 6;
+	__builtin_memcpy(in->route->source, &ip->saddr, sizeof(in->route->source));
+	__builtin_memcpy(in->route->target, &ip->daddr, sizeof(in->route->target));
+	return parse_udp(in, udp, payload - skipped);
 }
 
-static __always_inline enum step step_parse(struct pkt *pkt)
+static __always_inline enum step parse(struct headers *in)
 {
-	const struct ethhdr *eth = pkt->data;
+	const struct ethhdr *eth = in->data;
 	const void *at = eth + 1;
 	__be16 protocol;
 
-	if (at > pkt->end)
+	in->route->fault = PG_DROP_NONE;
+	if (at > in->end)
 		return PASS;
 	protocol = eth->h_proto;
 	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
@@ -153,15 +154,15 @@ static __always_inline enum step step_parse(struct pkt *pkt)
 
 		if (protocol != pg_be16(ETH_P_8021Q) && protocol != pg_be16(ETH_P_8021AD))
 			break;
-		if ((const void *)(tag + 1) > pkt->end)
+		if ((const void *)(tag + 1) > in->end)
 			return PASS;
 		protocol = tag->protocol;
 		at = tag + 1;
 	}
 	if (protocol == pg_be16(ETH_P_IP))
-		return parse_ipv4(pkt, at);
+		return parse_ipv4(in, at);
 	if (protocol == pg_be16(ETH_P_IPV6))
-		return parse_ipv6(pkt, at);
+		return parse_ipv6(in, at);
 	return PASS;
 }
 

@@ -28,6 +28,7 @@ static __always_inline enum step step_stream(struct pkt *pkt)
 	const struct pg_stream_line *line;
 	const struct pg_stream_ref *ref;
 
+	pkt->stream = NULL;
 	if (!pkt->frame.stream || pkt->frame.opcode == PG_OP_OPENSTREAM)
 		return NEXT;
 	ref = bpf_map_lookup_elem(&pg_streams, &key);

@@ -19,7 +19,8 @@
 #define PG_QUEUES_MAX	      64   /* RX queues of one interface */
 #define PG_ENDPOINTS_MAX      1024 /* indices of pg_endpoints; 0 is none */
 #define PG_ENDPOINTS_PER_PORT 4
-#define PG_LOCALS_MAX	      4096  /* local addresses mirrored from rtnetlink */
+#define PG_LOCALS_SLOTS	      4096  /* of the table of local addresses */
+#define PG_LOCALS_PROBES      4	    /* slots an address may be in */
 #define PG_SOURCES	      65536 /* token buckets; sources that collide share one */
 #define PG_SESSIONS_MAX	      1048576
 #define PG_EVENT_RING_BYTES   (256 * 1024)
@@ -66,6 +67,17 @@ struct pg_endpoint {
 
 _Static_assert(sizeof(struct pg_endpoint) == 40, "size is part of the ABI");
 
+/*
+ * pg_locals: an address stands in the first free slot of PG_LOCALS_PROBES from its hash on; an
+ * empty slot (all zero) ends the search. A hash map would cost a look-up three times as dear.
+ */
+struct pg_local {
+	__u64 address[2];
+};
+
+#define PG_LOCAL_HASH(a0, a1) \
+	((__u32)((((a0) ^ (a1)) * 0x9e3779b97f4a7c15ull) >> 52) & (PG_LOCALS_SLOTS - 1))
+
 /* pg_drops, pg_counts, pg_steered: one per CPU. */
 struct pg_count {
 	__u64 packets;
@@ -86,8 +98,8 @@ struct pg_count {
 /* pg_sources, pg_acks: a token bucket. Updated by several CPUs without a lock: a lost
  * update lets a frame more or less through, never more than one a CPU. */
 struct pg_bucket {
-	__u32 stamp;  /* time of the last refill, in ticks of 2^20 ns (coarse clock) */
-	__u32 tokens; /* left, in 1/954 frames; a bucket never touched is full */
+	__u32 stamp;  /* time of the last refill, in ticks: jiffies, or 2^20 ns */
+	__u32 tokens; /* left, in parts of a frame: as many as ticks make a second */
 };
 
 /* pg_events: a sampled drop. */
