@@ -58,7 +58,8 @@ void pg_engine_adopted(struct pg_engine *engine)
 void pg_engine_done(struct pg_engine *engine)
 {
 	pg_engine_streams_done(engine);
-	pg_series_done(&engine->series);
+	pg_series_done(engine, &engine->series);
+	engine->dirty = NULL;
 	free(engine->roaming);
 	engine->roaming = NULL;
 	pg_key_cache_forget(engine->env->keys, engine->handle);
@@ -79,7 +80,9 @@ bool pg_engine_take(struct pg_engine *engine, struct pg_token_bucket *bucket, ui
 {
 	uint64_t now = engine->env->now_ms;
 	uint64_t full = (uint64_t)rate * 1000;
-	uint64_t tokens = bucket->stamp_ms ? bucket->tokens + (now - bucket->stamp_ms) * rate : full;
+	/* after a hand-over the new owner's clock may be behind */
+	uint64_t passed = now > bucket->stamp_ms ? now - bucket->stamp_ms : 0;
+	uint64_t tokens = bucket->stamp_ms ? bucket->tokens + passed * rate : full;
 
 	bucket->stamp_ms = now ? now : 1;
 	bucket->tokens = tokens > full ? full : tokens;
@@ -102,6 +105,8 @@ uint8_t *pg_engine_frame(struct pg_engine *engine, uint32_t bytes)
 {
 	struct pg_roaming *roaming = engine->roaming;
 
+	if (engine->ended)
+		return NULL;
 	if (roaming && roaming->bytes_out + bytes > 3ull * roaming->bytes_in)
 		return NULL;
 	return engine->env->ops->frame_alloc(engine);
@@ -138,6 +143,8 @@ enum pg_drop pg_engine_classify(struct pg_engine *engine, const struct pg_frame 
 	uint32_t sealed = frame->payload_bytes - (frame->has_guard ? PG_GUARD_BYTES : 0);
 	enum pg_drop drop;
 
+	if (engine->ended)
+		return PG_DROP_SESSION_STATE;
 	if (!series)
 		return PG_DROP_NO_STREAM;
 	if (frame->flags & PG_FLAG_FRAG)
@@ -180,20 +187,28 @@ static enum pg_drop acked_again(struct pg_engine *engine, const struct pg_frame 
 	return PG_DROP_REPLAY_SEEN;
 }
 
-/* Accounts an authenticated, new data frame: times, the peer, the stream it confirms. */
-static void note_frame(struct pg_engine *engine, const struct pg_frame *frame,
-		       const uint8_t *frame_bytes, const struct pg_engine_source *source)
+/* Notes the timestamp of an authentic data frame; true when a newer one came before. */
+static bool note_timestamp(struct pg_engine *engine, const uint8_t *frame_bytes)
 {
 	uint64_t sent_ms = pg_frame_timestamp_ms(frame_bytes);
 	struct pg_window *window = engine->series.window;
+
+	if (sent_ms < window->data_time_ms)
+		return true;
+	window->data_time_ms = sent_ms;
+	return false;
+}
+
+/* Accounts an authentic, new data frame: activity, the peer, the stream it confirms. */
+static void note_frame(struct pg_engine *engine, const struct pg_frame *frame,
+		       const struct pg_engine_source *source)
+{
 	struct pg_stream *stream;
 
 	if (!source->pinned)
 		pg_engine_roam(engine, source, frame->bytes);
 	else if (engine->roaming)
 		engine->roaming->bytes_in += frame->bytes;
-	if (sent_ms > window->data_time_ms)
-		window->data_time_ms = sent_ms;
 	engine->last_active_ms = engine->env->unix_ms;
 	stream = frame->stream ? pg_engine_stream(engine, frame->stream) : NULL;
 	if (stream)
@@ -209,9 +224,13 @@ enum pg_drop pg_engine_data(struct pg_engine *engine, const struct pg_frame *fra
 	struct pg_series *series = pg_engine_series(engine, frame->stream);
 	const uint8_t *data = frame_bytes + frame->header_bytes;
 	enum pg_drop drop;
+	bool older;
 
+	if (engine->ended)
+		return PG_DROP_SESSION_STATE;
 	if (result)
 		return failed_opening(engine);
+	older = note_timestamp(engine, frame_bytes);
 	if (!series)
 		return PG_DROP_NO_STREAM;
 	drop = pg_series_check(series, frame->pack);
@@ -219,16 +238,14 @@ enum pg_drop pg_engine_data(struct pg_engine *engine, const struct pg_frame *fra
 		return acked_again(engine, frame, source, ret_acked);
 	if (drop)
 		return drop;
-	if (!source->pinned && (!engine->roams || frame->pack <= series->highest ||
-				pg_frame_timestamp_ms(frame_bytes) <
-					engine->series.window->data_time_ms))
+	if (!source->pinned && (!engine->roams || frame->pack <= series->highest || older))
 		return PG_DROP_PEER_MISMATCH;
 	drop = pg_series_keep(engine, series, frame->pack, data, bytes);
 	if (drop)
 		return drop;
-	pg_series_commit(series, frame->pack);
+	pg_series_commit(engine, series, frame->pack);
 	engine->env->counters.opened++;
-	note_frame(engine, frame, frame_bytes, source);
+	note_frame(engine, frame, source);
 	if (series->policy == PG_POLICY_RELIABLE) {
 		pg_engine_send_control(engine, PG_OP_ACK, frame->stream, frame->pack, NULL, 0);
 		engine->env->counters.acks++;
@@ -239,9 +256,6 @@ enum pg_drop pg_engine_data(struct pg_engine *engine, const struct pg_frame *fra
 
 static void publish_series(struct pg_series *series)
 {
-	if (!series->dirty)
-		return;
-	series->dirty = false;
 	if (series->policy != PG_POLICY_RELIABLE)
 		series->next_deliver = series->highest + 1;
 	__atomic_store_n(&series->window->next_deliver, series->next_deliver, __ATOMIC_RELAXED);
@@ -250,14 +264,20 @@ static void publish_series(struct pg_series *series)
 
 void pg_engine_publish(struct pg_engine *engine)
 {
-	publish_series(&engine->series);
-	for (struct pg_stream *s = engine->streams; s; s = s->next)
-		publish_series(&s->series);
+	struct pg_series *series;
+
+	while ((series = engine->dirty)) {
+		engine->dirty = series->dirty_next;
+		series->dirty = false;
+		publish_series(series);
+	}
 }
 
 void pg_engine_timer(struct pg_engine *engine)
 {
 	engine->deadline_ms = UINT64_MAX;
+	if (engine->ended)
+		return;
 	pg_series_timer(engine, &engine->series);
 	pg_engine_streams_timer(engine);
 	pg_engine_roam_timer(engine);
@@ -266,14 +286,24 @@ void pg_engine_timer(struct pg_engine *engine)
 
 void pg_engine_resume(struct pg_engine *engine)
 {
+	if (engine->ended)
+		return;
 	pg_series_drain(engine, &engine->series);
 	for (struct pg_stream *s = engine->streams; s; s = s->next)
 		pg_series_drain(engine, &s->series);
 	pg_engine_publish(engine);
 }
 
+void pg_engine_end(struct pg_engine *engine, uint8_t code)
+{
+	if (engine->ended)
+		return;
+	engine->ended = true;
+	engine->env->ops->closed(engine, code);
+}
+
 void pg_engine_close(struct pg_engine *engine, uint8_t code)
 {
 	pg_engine_send_control(engine, PG_OP_GOAWAY, 0, 0, &code, 1);
-	engine->env->ops->closed(engine, code);
+	pg_engine_end(engine, code);
 }

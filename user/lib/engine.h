@@ -75,7 +75,7 @@ struct pg_engine_ops {
 	void (*reserve)(struct pg_engine *engine, enum pg_reserve kind, uint32_t bound);
 	/* The pinned peer moved (or was restored); line->peer has it. */
 	void (*peer_moved)(struct pg_engine *engine);
-	/* The session ended with this goaway code; the engine takes and sends nothing more. */
+	/* The session ended with this goaway code, once; the engine takes and sends nothing more. */
 	void (*closed)(struct pg_engine *engine, uint8_t code);
 	void (*random)(uint8_t *bytes, uint32_t count);
 };
@@ -119,9 +119,11 @@ struct pg_series {
 	uint32_t highest; /* ahead of *highest_shared within a batch */
 	uint32_t next_deliver; /* ahead of window->next_deliver within a batch */
 	uint32_t stream;
+	uint32_t lost_from; /* adopted and lost ids from here on are not reported yet; 0 = none */
 	uint8_t policy;
-	bool dirty;   /* to publish */
+	bool dirty;   /* in the engine's list of series to publish */
 	bool stalled; /* packets wait only for room at the application */
+	struct pg_series *dirty_next;
 	struct pg_receive_buffer *received;
 	struct pg_send_buffer *sent;
 };
@@ -134,7 +136,8 @@ struct pg_stream {
 	enum pg_closing closing;
 	bool announced;	    /* the application heard of it */
 	uint64_t retry_ms;  /* monotonic; the closing timer, UINT64_MAX = none */
-	struct pg_stream *next;
+	struct pg_stream *next, **at; /* all streams of the session */
+	struct pg_stream *bucket_next;
 };
 
 struct pg_token_bucket {
@@ -164,22 +167,30 @@ struct pg_engine {
 	uint64_t last_active_ms; /* Unix time, 0 = never */
 	uint64_t failed_openings;
 	struct pg_stream *streams;
+	struct pg_stream **buckets; /* the same streams by id; NULL until the first one */
+	uint64_t bucket_seed;	    /* the peer chooses stream ids, but not who shares a bucket */
+	struct pg_series *dirty;    /* to publish */
+	uint64_t waiting_bytes;	    /* memory that packets out of order hold, streams included */
+	uint64_t opening_ms;	    /* monotonic; when the stream reservation was asked for */
 	struct pg_roaming *roaming; /* NULL unless an address is unproven */
 	struct pg_token_bucket acks, pongs;
 	uint32_t stream_count;
+	uint32_t bucket_bits; /* log2 of the buckets */
 	uint32_t opening; /* a stream id that waits for its reservation, 0 = none */
 	uint32_t reserving; /* the send bound that was asked for */
 	uint8_t opening_policy;
 	uint8_t aead;	/* enum pg_aead_algorithm */
 	uint8_t in, out; /* enum pg_direction of what is received and sent */
 	bool guard, roams;
+	bool ended;   /* ops->closed was called: nothing is taken or sent any more */
 	bool touched; /* for the caller: in its list of engines to publish */
 };
 
 /*
  * Takes a session's memory as it is: fresh (zeroed but for what session add wrote) or adopted. An
- * adopted window reports every id from next_deliver on whose bit is set as a gap: acked, then lost
- * with the old process. line, window, opened and keys are complete.
+ * adopted window reports every id from next_deliver on whose bit is set as a gap, as soon as the
+ * application is ready: acked, then lost with the old process. line, window, opened and keys are
+ * complete.
  */
 struct pg_engine_start {
 	struct pg_session *line;
@@ -198,7 +209,7 @@ void pg_engine_init(struct pg_engine *engine, struct pg_engine_env *env,
 /* Puts an adopted stream back; its line and window are as the old process left them. */
 int pg_engine_adopt_stream(struct pg_engine *engine, uint32_t stream,
 			   const struct pg_stream_memory *memory);
-/* After the streams: reports what the old process acked and lost. */
+/* After the streams: finds what the old process acked and lost, to be reported. */
 void pg_engine_adopted(struct pg_engine *engine);
 
 /* Forgets buffers and streams, wipes keys; sends nothing, leaves the mapped memory alone. */
@@ -206,7 +217,7 @@ void pg_engine_done(struct pg_engine *engine);
 
 /*
  * Whether a valid data frame may be opened, and how. from_peer: it came from line->peer.
- * PG_DROP_NONE: *job is filled (text and tag point into frame_bytes, result is preset). A
+ * PG_DROP_NONE: *job is filled (text and tag point into frame_bytes) but for its result. A
  * duplicate that is to be acked again is opened too. Otherwise the reason, uncounted.
  */
 enum pg_drop pg_engine_classify(struct pg_engine *engine, const struct pg_frame *frame,
@@ -238,8 +249,9 @@ void pg_engine_publish(struct pg_engine *engine);
 /*
  * Seals and sends one packet on the session (stream 0) or a stream. message comes back in SENT or
  * FAILED unless 0 (reliable series only). Errors: -EMSGSIZE longer than fits a frame, -ENOENT no
- * such stream, -EPIPE it is closing, -ENOBUFS 1024 packets are outstanding, -EAGAIN waits for a
- * reservation or for room to transmit, -ESHUTDOWN the series is used up.
+ * such stream, -EPIPE this end closed it, -ENOBUFS 1024 packets are outstanding, -EAGAIN waits for a
+ * reservation or for room to transmit, -ESHUTDOWN the series is used up or the session ended, -EIO
+ * the crypto library failed: the id is spent.
  */
 int pg_engine_send(struct pg_engine *engine, uint32_t stream, const uint8_t *data, uint32_t bytes,
 		   uint32_t message);

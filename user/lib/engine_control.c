@@ -90,6 +90,8 @@ static enum pg_drop take_ack(struct pg_engine *engine, const struct pg_frame *fr
 
 	if (!series)
 		return PG_DROP_NO_STREAM;
+	if (frame->stream)
+		pg_stream_confirm(engine, pg_engine_stream(engine, frame->stream));
 	if (frame->flags & PG_FLAG_FRAG || series->policy != PG_POLICY_RELIABLE ||
 	    frame->pack >= series->window->next_send)
 		return PG_DROP_ACK_UNKNOWN;
@@ -130,7 +132,7 @@ static enum pg_drop dispatch(struct pg_engine *engine, const struct pg_frame *fr
 	case PG_OP_CLOSESTREAM:
 		return pg_engine_closestream(engine, frame->stream);
 	case PG_OP_GOAWAY:
-		engine->env->ops->closed(engine, payload[0]);
+		pg_engine_end(engine, payload[0] > PG_GOAWAY_EXPIRED ? PG_GOAWAY_ERROR : payload[0]);
 		return PG_DROP_NONE;
 	case PG_OP_HANDSHAKE:
 		/* a late copy of the final handshake: the session is READY, nothing is due */
@@ -147,6 +149,8 @@ enum pg_drop pg_engine_control(struct pg_engine *engine, const struct pg_frame *
 	uint64_t sent_ms = pg_frame_timestamp_ms(frame_bytes);
 	struct pg_window *window = engine->series.window;
 
+	if (engine->ended)
+		return PG_DROP_SESSION_STATE;
 	if (!source->pinned)
 		return PG_DROP_PEER_MISMATCH;
 	if (engine->roaming)

@@ -18,6 +18,9 @@ struct pg_stream *pg_engine_stream(struct pg_engine *engine, uint32_t stream);
 /* The series a frame belongs to, or NULL where its stream does not exist. */
 struct pg_series *pg_engine_series(struct pg_engine *engine, uint32_t stream);
 
+/* Ends the session: tells the caller, once. */
+void pg_engine_end(struct pg_engine *engine, uint8_t code);
+
 /* Takes one from a bucket that holds a second's worth. */
 bool pg_engine_take(struct pg_engine *engine, struct pg_token_bucket *bucket, uint32_t rate);
 
@@ -39,7 +42,7 @@ void pg_engine_event(struct pg_engine *engine, enum pg_app_kind kind, uint32_t s
 
 void pg_series_init(struct pg_series *series, uint32_t *highest, struct pg_window *window,
 		    uint32_t stream, uint8_t policy);
-void pg_series_done(struct pg_series *series);
+void pg_series_done(struct pg_engine *engine, struct pg_series *series);
 /*
  * Finds a packet its place before it is committed: handed on at once when its turn is now (then
  * only the application's readiness is asked), or copied to where it waits. PG_DROP_NONE, or why
@@ -47,13 +50,13 @@ void pg_series_done(struct pg_series *series);
  */
 enum pg_drop pg_series_keep(struct pg_engine *engine, struct pg_series *series, uint32_t pack,
 			    const uint8_t *data, uint32_t bytes);
-void pg_series_commit(struct pg_series *series, uint32_t pack);
+void pg_series_commit(struct pg_engine *engine, struct pg_series *series, uint32_t pack);
 /* After keep and commit: hands on what is in order now. */
 void pg_series_deliver(struct pg_engine *engine, struct pg_series *series, uint32_t pack,
 		       const uint8_t *data, uint32_t bytes);
-/* Marks the lost packets of an adopted series and reports them. */
+/* Marks the packets of an adopted series that are acked and lost; draining reports them. */
 void pg_series_adopt(struct pg_engine *engine, struct pg_series *series);
-/* Reports or delivers everything that is left, for a stream that ends. */
+/* For a stream that ends: delivers or reports what came, fails what is not acked. */
 void pg_series_flush(struct pg_engine *engine, struct pg_series *series);
 /* Skips what is missing too long, fails what is unacked too long, arms the next deadline. */
 void pg_series_timer(struct pg_engine *engine, struct pg_series *series);

@@ -28,6 +28,14 @@ static void finish(struct pg_engine *engine, uint8_t *out, struct pg_frame *fram
 	pg_engine_emit(engine, out, frame->bytes);
 }
 
+/* PROTOCOL section 7: an ack says SLOW while the receive buffer is more than half full. */
+static uint8_t slow(const struct pg_engine *engine, enum pg_opcode opcode)
+{
+	uint64_t half = engine->env->options.receive_buffer_bytes / 2;
+
+	return opcode == PG_OP_ACK && engine->waiting_bytes > half ? PG_FLAG_SLOW : 0;
+}
+
 void pg_engine_send_control(struct pg_engine *engine, enum pg_opcode opcode, uint32_t stream,
 			    uint32_t pack, const uint8_t *payload, uint32_t bytes)
 {
@@ -36,7 +44,8 @@ void pg_engine_send_control(struct pg_engine *engine, enum pg_opcode opcode, uin
 		.stream = stream,
 		.pack = pack,
 		.opcode = opcode,
-		.flags = (stream ? PG_FLAG_STRE : 0) | (pack ? PG_FLAG_PACK : 0),
+		.flags = (stream ? PG_FLAG_STRE : 0) | (pack ? PG_FLAG_PACK : 0) |
+			 slow(engine, opcode),
 		.payload_bytes = bytes + (engine->guard ? PG_GUARD_BYTES : 0),
 	};
 	uint8_t *out = pg_engine_frame(engine, PG_HEADER_MAX + frame.payload_bytes);
@@ -87,11 +96,11 @@ static int sendable(struct pg_engine *engine, struct pg_series *series, uint32_t
 		return 0;
 	if (!series->sent && pg_send_buffer_new(pack, &series->sent))
 		return -ENOMEM;
-	return pg_send_buffer_allows(series->sent, pack) ? 0 : -ENOBUFS;
+	return pg_send_buffer_reserve(series->sent, pack);
 }
 
 static int seal(struct pg_engine *engine, uint8_t *out, const struct pg_frame *frame,
-		 const struct pg_aead_key *key, uint32_t bytes)
+		const struct pg_aead_key *key, uint32_t bytes)
 {
 	struct pg_aead_job job = {
 		.key = key,
@@ -133,7 +142,8 @@ static int send_packet(struct pg_engine *engine, struct pg_series *series, uint3
 		pg_engine_arm(engine, engine->env->now_ms + engine->env->options.send_timeout_ms);
 	}
 	pg_frame_write_header(out, &frame, pg_engine_timestamp(engine));
-	memcpy(out + frame.header_bytes, data, bytes);
+	if (bytes)
+		memcpy(out + frame.header_bytes, data, bytes);
 	if (seal(engine, out, &frame, key, bytes))
 		return -EIO; /* the id is spent, the room is given back by its owner's next turn */
 	finish(engine, out, &frame);
@@ -144,6 +154,8 @@ static int series_to_send(struct pg_engine *engine, uint32_t stream, struct pg_s
 {
 	struct pg_stream *found;
 
+	if (engine->ended)
+		return -ESHUTDOWN;
 	if (!stream) {
 		*ret_series = &engine->series;
 		return 0;
@@ -151,7 +163,7 @@ static int series_to_send(struct pg_engine *engine, uint32_t stream, struct pg_s
 	found = pg_engine_stream(engine, stream);
 	if (!found || pg_closing_done(found->closing))
 		return -ENOENT;
-	if (found->closing != PG_CLOSING_NO)
+	if (pg_closing_retries(found->closing)) /* closed from this end */
 		return -EPIPE;
 	*ret_series = &found->series;
 	return 0;

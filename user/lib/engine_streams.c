@@ -6,11 +6,74 @@
 #include "engine_internal.h"
 #include "packgate/replay_commit.h"
 
-#define STREAM_IDS_AHEAD 64 /* stream ids of one reservation */
+#define STREAM_IDS_AHEAD  64 /* stream ids of one reservation */
+#define BUCKET_BITS_FIRST 3
+
+/* --- streams by id ----------------------------------------------------------------------------- */
+
+static struct pg_stream **bucket_of(const struct pg_engine *engine, uint32_t stream)
+{
+	return &engine->buckets[stream * engine->bucket_seed >> (64 - engine->bucket_bits)];
+}
+
+static void fill_bucket(struct pg_engine *engine, struct pg_stream *stream)
+{
+	struct pg_stream **bucket = bucket_of(engine, stream->series.stream);
+
+	stream->bucket_next = *bucket;
+	*bucket = stream;
+}
+
+/* Keeps at least a bucket a stream; without memory for more, fewer still work. */
+static int grow_buckets(struct pg_engine *engine)
+{
+	uint32_t bits = engine->buckets ? engine->bucket_bits + 1 : BUCKET_BITS_FIRST;
+	struct pg_stream **buckets;
+
+	if (engine->buckets && engine->stream_count < 1u << engine->bucket_bits)
+		return 0;
+	buckets = calloc(1u << bits, sizeof(struct pg_stream *));
+	if (!buckets)
+		return engine->buckets ? 0 : -ENOMEM;
+	free(engine->buckets);
+	engine->buckets = buckets;
+	engine->bucket_bits = bits;
+	engine->env->ops->random((uint8_t *)&engine->bucket_seed, sizeof(engine->bucket_seed));
+	engine->bucket_seed |= 1;
+	for (struct pg_stream *s = engine->streams; s; s = s->next)
+		fill_bucket(engine, s);
+	return 0;
+}
+
+static void insert(struct pg_engine *engine, struct pg_stream *stream)
+{
+	stream->next = engine->streams;
+	stream->at = &engine->streams;
+	if (stream->next)
+		stream->next->at = &stream->next;
+	engine->streams = stream;
+	engine->stream_count++;
+	fill_bucket(engine, stream);
+}
+
+static void take_out(struct pg_engine *engine, struct pg_stream *stream)
+{
+	struct pg_stream **bucket = bucket_of(engine, stream->series.stream);
+
+	while (*bucket != stream)
+		bucket = &(*bucket)->bucket_next;
+	*bucket = stream->bucket_next;
+	*stream->at = stream->next;
+	if (stream->next)
+		stream->next->at = stream->at;
+	engine->stream_count--;
+}
 
 struct pg_stream *pg_engine_stream(struct pg_engine *engine, uint32_t stream)
 {
-	for (struct pg_stream *s = engine->streams; s; s = s->next)
+	if (!engine->buckets)
+		return NULL;
+	for (struct pg_stream *s = *bucket_of(engine, stream); s; s = s->bucket_next)
 		if (s->series.stream == stream)
 			return s;
 	return NULL;
@@ -24,14 +87,11 @@ static void set_state(struct pg_stream *stream, enum pg_stream_state state)
 
 static void forget(struct pg_engine *engine, struct pg_stream *stream)
 {
-	struct pg_stream **at = &engine->streams;
-
-	while (*at != stream)
-		at = &(*at)->next;
-	*at = stream->next;
-	engine->stream_count--;
+	/* the list of what is to be published must not point to it */
+	pg_engine_publish(engine);
+	take_out(engine, stream);
 	engine->env->ops->stream_detach(engine, stream);
-	pg_series_done(&stream->series);
+	pg_series_done(engine, &stream->series);
 	free(stream);
 }
 
@@ -41,9 +101,11 @@ void pg_engine_streams_done(struct pg_engine *engine)
 
 	for (struct pg_stream *s = engine->streams; s; s = next) {
 		next = s->next;
-		pg_series_done(&s->series);
+		pg_series_done(engine, &s->series);
 		free(s);
 	}
+	free(engine->buckets);
+	engine->buckets = NULL;
 	engine->streams = NULL;
 	engine->stream_count = 0;
 }
@@ -67,37 +129,36 @@ static void refuse_stream(struct pg_engine *engine, uint32_t stream)
 	pg_engine_send_control(engine, PG_OP_CLOSESTREAM, stream, 0, NULL, 0);
 }
 
-static struct pg_stream *link_stream(struct pg_engine *engine, uint32_t id,
-				     const struct pg_stream_memory *memory, uint8_t policy)
+static struct pg_stream *stream_new(struct pg_engine *engine)
 {
-	struct pg_stream *stream = calloc(1, sizeof(*stream));
+	return grow_buckets(engine) ? NULL : calloc(1, sizeof(struct pg_stream));
+}
 
-	if (!stream)
-		return NULL;
+static void link_stream(struct pg_engine *engine, struct pg_stream *stream, uint32_t id,
+			const struct pg_stream_memory *memory)
+{
 	stream->line = memory->line;
 	stream->slot = memory->slot;
 	stream->retry_ms = UINT64_MAX;
-	pg_series_init(&stream->series, &memory->line->highest, memory->window, id, policy);
-	stream->next = engine->streams;
-	engine->streams = stream;
-	engine->stream_count++;
-	return stream;
+	pg_series_init(&stream->series, &memory->line->highest, memory->window, id,
+		       memory->line->policy);
+	insert(engine, stream);
 }
 
 static enum pg_drop open_stream(struct pg_engine *engine, uint32_t id, uint8_t policy)
 {
+	struct pg_stream *stream = NULL;
 	struct pg_stream_memory memory;
-	struct pg_stream *stream;
 
-	if (engine->stream_count >= engine->env->options.streams_at_once ||
-	    engine->env->ops->stream_attach(engine, id, &memory)) {
+	if (engine->stream_count < engine->env->options.streams_at_once)
+		stream = stream_new(engine);
+	if (!stream || engine->env->ops->stream_attach(engine, id, &memory)) {
+		free(stream);
 		refuse_stream(engine, id);
 		return PG_DROP_STREAM_LIMIT;
 	}
 	memory.line->policy = policy;
-	stream = link_stream(engine, id, &memory, policy);
-	if (!stream)
-		return PG_DROP_STREAM_LIMIT;
+	link_stream(engine, stream, id, &memory);
 	set_state(stream, PG_STREAM_OPEN);
 	pg_replay_commit(&engine->opened->highest, engine->opened->bits, id);
 	if (engine->env->ops->stream_publish(engine, stream)) {
@@ -124,8 +185,13 @@ static bool stream_reserved(struct pg_engine *engine, uint32_t id, uint8_t polic
 
 	if (!engine->env->ops->reserve || id <= engine->opened->bound)
 		return true;
+	/* one question at a time; the client asks again anyway */
+	if (engine->opening &&
+	    engine->env->now_ms - engine->opening_ms < engine->env->options.retry_ms)
+		return false;
 	engine->opening = id;
 	engine->opening_policy = policy;
+	engine->opening_ms = engine->env->now_ms;
 	engine->env->ops->reserve(engine, PG_ENGINE_RESERVE_STREAM, bound);
 	return false;
 }
@@ -173,10 +239,11 @@ void pg_engine_reserved(struct pg_engine *engine, enum pg_reserve kind, uint32_t
 int pg_engine_adopt_stream(struct pg_engine *engine, uint32_t id,
 			   const struct pg_stream_memory *memory)
 {
-	struct pg_stream *stream = link_stream(engine, id, memory, memory->line->policy);
+	struct pg_stream *stream = stream_new(engine);
 
 	if (!stream)
 		return -ENOMEM;
+	link_stream(engine, stream, id, memory);
 	stream->closing = memory->line->closing;
 	stream->announced = memory->line->state != PG_STREAM_OPEN;
 	if (stream->closing != PG_CLOSING_NO) {

@@ -29,6 +29,7 @@ int pg_error_prefix(struct pg_error *error, int code, const char *format, ...)
 	n = vsnprintf(error->text, sizeof(error->text), format, args);
 	va_end(args);
 	if (n >= 0 && (size_t)n < sizeof(error->text))
-		snprintf(error->text + n, sizeof(error->text) - n, ": %s", inner.text);
+		snprintf(error->text + n, sizeof(error->text) - n, ": %.*s",
+			 (int)(sizeof(inner.text) - n), inner.text);
 	return code;
 }

@@ -9,6 +9,7 @@
 struct pg_receive_buffer {
 	uint32_t count;
 	uint64_t bytes;
+	struct pg_received_packet *first, *last; /* by arrival */
 	struct pg_received_packet *slots[PG_WINDOW_IDS];
 };
 
@@ -23,6 +24,7 @@ int pg_receive_buffer_new(struct pg_receive_buffer **ret_buffer)
 
 	if (!buffer)
 		return -ENOMEM;
+	buffer->bytes = sizeof(*buffer);
 	*ret_buffer = buffer;
 	return 0;
 }
@@ -34,6 +36,33 @@ void pg_receive_buffer_free(struct pg_receive_buffer *buffer)
 	for (uint32_t i = 0; i < PG_WINDOW_IDS; i++)
 		free(buffer->slots[i]);
 	free(buffer);
+}
+
+static void append(struct pg_receive_buffer *buffer, struct pg_received_packet *packet)
+{
+	packet->next = NULL;
+	packet->previous = buffer->last;
+	if (buffer->last)
+		buffer->last->next = packet;
+	else
+		buffer->first = packet;
+	buffer->last = packet;
+	buffer->count++;
+	buffer->bytes += sizeof(*packet) + packet->bytes;
+}
+
+static void take_out(struct pg_receive_buffer *buffer, struct pg_received_packet *packet)
+{
+	if (packet->previous)
+		packet->previous->next = packet->next;
+	else
+		buffer->first = packet->next;
+	if (packet->next)
+		packet->next->previous = packet->previous;
+	else
+		buffer->last = packet->previous;
+	buffer->count--;
+	buffer->bytes -= sizeof(*packet) + packet->bytes;
 }
 
 int pg_receive_buffer_put(struct pg_receive_buffer *buffer, uint32_t id, const uint8_t *data,
@@ -51,11 +80,10 @@ int pg_receive_buffer_put(struct pg_receive_buffer *buffer, uint32_t id, const u
 	packet->bytes = bytes;
 	packet->lost = !data;
 	packet->arrived_ms = now_ms;
-	if (data)
+	if (bytes)
 		memcpy(packet->data, data, bytes);
 	*slot = packet;
-	buffer->count++;
-	buffer->bytes += bytes;
+	append(buffer, packet);
 	return 0;
 }
 
@@ -73,8 +101,7 @@ void pg_receive_buffer_drop(struct pg_receive_buffer *buffer, uint32_t id)
 
 	if (!*slot || (*slot)->id != id)
 		return;
-	buffer->count--;
-	buffer->bytes -= (*slot)->bytes;
+	take_out(buffer, *slot);
 	free(*slot);
 	*slot = NULL;
 }
@@ -99,10 +126,5 @@ uint32_t pg_receive_buffer_lowest(const struct pg_receive_buffer *buffer, uint32
 
 uint64_t pg_receive_buffer_oldest_ms(const struct pg_receive_buffer *buffer)
 {
-	uint64_t oldest = UINT64_MAX;
-
-	for (uint32_t i = 0; i < PG_WINDOW_IDS; i++)
-		if (buffer->slots[i] && buffer->slots[i]->arrived_ms < oldest)
-			oldest = buffer->slots[i]->arrived_ms;
-	return oldest;
+	return buffer->first->arrived_ms;
 }

@@ -15,6 +15,7 @@ struct pg_received_packet {
 	uint32_t bytes;
 	uint32_t lost; /* acked by an earlier process that is gone: nothing to deliver */
 	uint64_t arrived_ms; /* monotonic */
+	struct pg_received_packet *next, *previous; /* in the order of arrival */
 	uint8_t data[];
 };
 
@@ -23,7 +24,10 @@ struct pg_receive_buffer;
 int pg_receive_buffer_new(struct pg_receive_buffer **ret_buffer);
 void pg_receive_buffer_free(struct pg_receive_buffer *buffer); /* and all that waits */
 
-/* Copies a packet in; data NULL marks it lost. -EEXIST when its place is taken, -ENOMEM. */
+/*
+ * Copies a packet in; data NULL marks it lost. now_ms is not below that of the call before.
+ * -EEXIST when its place is taken, -ENOMEM.
+ */
 int pg_receive_buffer_put(struct pg_receive_buffer *buffer, uint32_t id, const uint8_t *data,
 			  uint32_t bytes, uint64_t now_ms);
 
@@ -33,6 +37,7 @@ const struct pg_received_packet *pg_receive_buffer_peek(const struct pg_receive_
 void pg_receive_buffer_drop(struct pg_receive_buffer *buffer, uint32_t id);
 
 uint32_t pg_receive_buffer_count(const struct pg_receive_buffer *buffer);
+/* Memory that the buffer and its packets hold. */
 uint64_t pg_receive_buffer_bytes(const struct pg_receive_buffer *buffer);
 
 /* The lowest id at or above from; only with a count above 0. */

@@ -66,18 +66,20 @@ static int grow(struct pg_send_buffer *buffer)
 	return 0;
 }
 
+int pg_send_buffer_reserve(struct pg_send_buffer *buffer, uint32_t id)
+{
+	if (!pg_send_buffer_allows(buffer, id))
+		return -ENOBUFS;
+	return id - buffer->base < buffer->slots ? 0 : grow(buffer);
+}
+
 int pg_send_buffer_put(struct pg_send_buffer *buffer, uint32_t id, uint32_t message,
 		       uint64_t now_ms)
 {
-	int err;
+	int err = pg_send_buffer_reserve(buffer, id);
 
-	if (!pg_send_buffer_allows(buffer, id))
-		return -ENOBUFS;
-	if (id - buffer->base >= buffer->slots) {
-		err = grow(buffer);
-		if (err)
-			return err;
-	}
+	if (err)
+		return err;
 	*packet_of(buffer, id) = (struct pg_sent_packet){ .message = message, .sent_ms = now_ms };
 	buffer->next = id + 1;
 	return 0;

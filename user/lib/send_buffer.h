@@ -24,7 +24,10 @@ void pg_send_buffer_free(struct pg_send_buffer *buffer);
 /* Whether id may be sent: id - lowest outstanding < 1024. */
 bool pg_send_buffer_allows(const struct pg_send_buffer *buffer, uint32_t id);
 
-/* Notes that id, the next one in the series, was sent. -ENOBUFS beyond the bound, -ENOMEM. */
+/* Makes room for id, the next one in the series. -ENOBUFS beyond the bound, -ENOMEM. */
+int pg_send_buffer_reserve(struct pg_send_buffer *buffer, uint32_t id);
+
+/* Notes that id was sent. Errors as above; cannot fail after pg_send_buffer_reserve. */
 int pg_send_buffer_put(struct pg_send_buffer *buffer, uint32_t id, uint32_t message,
 		       uint64_t now_ms);
 

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "listeners.h"
+#include "netstat.h"
+#include "tcpq.h"
+
+/* The program is loaded at the first question and kept: a scrape then costs one reading. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pg_tcpq *tcpq;
+
+static int read_rows(struct pg_tcpq_record **ret_rows, size_t *ret_count)
+{
+	struct pg_error error;
+	int err = 0;
+
+	pthread_mutex_lock(&lock);
+	if (!tcpq)
+		err = pg_tcpq_open(&tcpq, &error);
+	if (!err)
+		err = pg_tcpq_read(tcpq, ret_rows, ret_count, &error);
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+/*
+ * The length from which a SYN is not queued any more: the listener's backlog; with cookies off also
+ * three quarters of tcp_max_syn_backlog, behind which only proven peers are let in.
+ */
+static uint32_t syn_limit(const struct pg_tcpq_record *row, const struct pg_tcp_settings *settings)
+{
+	uint32_t reserve = settings->max_syn_backlog - (settings->max_syn_backlog >> 2);
+
+	if (settings->syncookies || !settings->max_syn_backlog || row->accept_backlog < reserve)
+		return row->accept_backlog;
+	return reserve;
+}
+
+static void sample_listeners(const char *netns, struct pg_listener_sample **ret_listeners,
+			     size_t *ret_count)
+{
+	PG_FREE struct pg_tcpq_record *rows = NULL;
+	struct pg_tcp_settings settings = { 0 };
+	struct pg_listener_sample *samples;
+	size_t count = 0;
+
+	if (read_rows(&rows, &count) || !count)
+		return;
+	samples = calloc(count, sizeof(*samples));
+	if (!samples)
+		return;
+	pg_tcp_settings_read(&settings);
+	for (size_t i = 0; i < count; i++) {
+		struct pg_listener_sample *to = &samples[i];
+
+		snprintf(to->netns, sizeof(to->netns), "%s", netns);
+		memcpy(to->address.bytes, rows[i].address, sizeof(to->address.bytes));
+		to->port = rows[i].port;
+		to->accept_length = rows[i].accept_length;
+		to->accept_limit = rows[i].accept_backlog;
+		to->syn_length = rows[i].syn_length;
+		to->syn_young = rows[i].syn_young;
+		to->syn_limit = syn_limit(&rows[i], &settings);
+	}
+	*ret_listeners = samples;
+	*ret_count = count;
+}
+
+static void sample_netstat(const char *netns, struct pg_netstat_sample **ret_netstat,
+			   size_t *ret_count)
+{
+	struct pg_netstat_sample *sample;
+	struct pg_netstat netstat;
+
+	if (pg_netstat_read(&netstat))
+		return;
+	sample = calloc(1, sizeof(*sample));
+	if (!sample)
+		return;
+	snprintf(sample->netns, sizeof(sample->netns), "%s", netns);
+#define PG_X(field, name) sample->field = netstat.field;
+	PG_NETSTAT_FIELDS(PG_X)
+#undef PG_X
+	*ret_netstat = sample;
+	*ret_count = 1;
+}
+
+void pg_listeners_sample(struct pg_listener_sample **ret_listeners, size_t *ret_listener_count,
+			 struct pg_netstat_sample **ret_netstat, size_t *ret_netstat_count)
+{
+	char netns[64];
+
+	*ret_listeners = NULL;
+	*ret_netstat = NULL;
+	*ret_listener_count = *ret_netstat_count = 0;
+	pg_netns_name(netns, sizeof(netns));
+	sample_listeners(netns, ret_listeners, ret_listener_count);
+	sample_netstat(netns, ret_netstat, ret_netstat_count);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_LISTENERS_H
+#define PG_LISTENERS_H
+
+#include <stddef.h>
+
+#include "metrics_text.h"
+
+/*
+ * The TCP listeners and the TCP counters of the agent's own network namespace at this moment. What
+ * cannot be read comes back as no rows. The caller frees both arrays.
+ */
+void pg_listeners_sample(struct pg_listener_sample **ret_listeners, size_t *ret_listener_count,
+			 struct pg_netstat_sample **ret_netstat, size_t *ret_netstat_count);
+
+#endif
