@@ -20,7 +20,7 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 -I
 
 LIB_LIBS   := -lcrypto $(if $(filter x86_64,$(shell uname -m)),-lIPSec_MB)
 AGENT_LIBS := -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
-CLI_LIBS   := -lcurl -ljansson -lbpf -lpthread
+CLI_LIBS   := -lcurl -ljansson -lbpf -lyaml -lpthread
 
 LIB_SRC   := $(wildcard user/lib/*.c)
 AGENT_SRC := $(wildcard user/agent/*.c)
@@ -32,7 +32,9 @@ PROG_BPF  := $(wildcard tests/prog/*.bpf.c) $(wildcard tests/bench/*.bpf.c)
 
 LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/%.o)
 AGENT_OBJ := $(AGENT_SRC:user/%.c=$(BUILD)/%.o)
-CLI_OBJ   := $(CLI_SRC:user/%.c=$(BUILD)/%.o)
+# doctor reads the agent's configuration with the agent's own reader
+CLI_OBJ   := $(CLI_SRC:user/%.c=$(BUILD)/%.o) \
+	$(addprefix $(BUILD)/agent/,config.o config_read.o config_yaml.o)
 SKELS     := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
 TEST_SKELS := $(patsubst tests/%.bpf.c,$(BUILD)/tests/%.skel.h,$(PROG_BPF))
 SAN_LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/san/%.o)

@@ -12,7 +12,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pg_tcpq *tcpq;
 
-static int read_rows(struct pg_tcpq_record **ret_rows, size_t *ret_count)
+static int read_rows(struct pg_tcpq_listener **ret_rows, size_t *ret_count)
 {
 	struct pg_error error;
 	int err = 0;
@@ -26,24 +26,10 @@ static int read_rows(struct pg_tcpq_record **ret_rows, size_t *ret_count)
 	return err;
 }
 
-/*
- * The length from which a SYN is not queued any more: the listener's backlog; with cookies off also
- * three quarters of tcp_max_syn_backlog, behind which only proven peers are let in.
- */
-static uint32_t syn_limit(const struct pg_tcpq_record *row, const struct pg_tcp_settings *settings)
-{
-	uint32_t reserve = settings->max_syn_backlog - (settings->max_syn_backlog >> 2);
-
-	if (settings->syncookies || !settings->max_syn_backlog || row->accept_backlog < reserve)
-		return row->accept_backlog;
-	return reserve;
-}
-
 static void sample_listeners(const char *netns, struct pg_listener_sample **ret_listeners,
 			     size_t *ret_count)
 {
-	PG_FREE struct pg_tcpq_record *rows = NULL;
-	struct pg_tcp_settings settings = { 0 };
+	PG_FREE struct pg_tcpq_listener *rows = NULL;
 	struct pg_listener_sample *samples;
 	size_t count = 0;
 
@@ -52,18 +38,17 @@ static void sample_listeners(const char *netns, struct pg_listener_sample **ret_
 	samples = calloc(count, sizeof(*samples));
 	if (!samples)
 		return;
-	pg_tcp_settings_read(&settings);
 	for (size_t i = 0; i < count; i++) {
 		struct pg_listener_sample *to = &samples[i];
 
 		snprintf(to->netns, sizeof(to->netns), "%s", netns);
-		memcpy(to->address.bytes, rows[i].address, sizeof(to->address.bytes));
+		to->address = rows[i].address;
 		to->port = rows[i].port;
 		to->accept_length = rows[i].accept_length;
-		to->accept_limit = rows[i].accept_backlog;
+		to->accept_limit = rows[i].accept_limit;
 		to->syn_length = rows[i].syn_length;
 		to->syn_young = rows[i].syn_young;
-		to->syn_limit = syn_limit(&rows[i], &settings);
+		to->syn_limit = rows[i].syn_limit;
 	}
 	*ret_listeners = samples;
 	*ret_count = count;

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_AGENT_H
+#define PG_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "config.h"
+#include "error.h"
+#include "packgate/abi.h"
+#include "packgate/drop.h"
+
+/*
+ * The agent as the control API and the metrics see it. Every function may be called from any
+ * thread but a worker's; the agent serialises what changes something. Results are copies that the
+ * caller owns; functions that return an array allocate it with malloc. 0 or a negative errno, and
+ * a sentence in error where one is taken:
+ *   -EINVAL the request is wrong, -ENOENT no such thing, -EEXIST taken, -EBUSY not now,
+ *   -ENOSPC a bound is reached, anything else an operation failed.
+ */
+struct pg_agent;
+
+/* How frames reach the agent from an interface; words of `status` and of packgate_gate_mode. */
+#define PG_GATE_MODES(X)                                                                           \
+	X(DETACHED, "detached", "no gate")                                                         \
+	X(ZEROCOPY, "native-zerocopy", "XDP in the driver, AF_XDP without a copy")                 \
+	X(COPY, "native-copy", "XDP in the driver, AF_XDP with one copy")                          \
+	X(GENERIC, "generic", "XDP behind the driver, AF_XDP with one copy")                       \
+	X(SOCKET, "socket", "no XDP: a UDP socket, the same rules in the agent")
+
+enum pg_gate_mode {
+#define PG_X(name, label, help) PG_GATE_##name,
+	PG_GATE_MODES(PG_X)
+#undef PG_X
+	PG_GATE_MODE_COUNT
+};
+
+const char *pg_gate_mode_name(enum pg_gate_mode mode);
+
+struct pg_interface_status {
+	char name[PG_NAME_MAX];
+	enum pg_gate_mode mode;
+	uint32_t slot;	     /* into the counter arrays */
+	uint32_t queues;     /* RX queues with a worker */
+	uint32_t program_id; /* of the attached program, 0 = none */
+	uint32_t confirm_seconds; /* left until an unconfirmed attach is undone, 0 = confirmed */
+	char why[160];	     /* why no better mode was taken, or why there is no gate; may be "" */
+};
+
+struct pg_agent_status {
+	char instance[32];
+	char version[32];
+	uint64_t started_ms; /* Unix time */
+	uint64_t sessions;   /* living */
+	uint64_t streams;
+	uint64_t sessions_limit, streams_limit;
+	uint64_t adopted, restored, removed; /* sessions at the last start, by their fate */
+	const char *aead_backend;
+	bool all_attached; /* every configured interface has its gate (or socket mode) */
+	bool workers_alive; /* every worker turned its loop within the last 2 s */
+	size_t interface_count;
+	struct pg_interface_status interfaces[PG_INTERFACES_MAX];
+};
+
+void pg_agent_status(struct pg_agent *agent, struct pg_agent_status *ret_status);
+
+int pg_agent_attach(struct pg_agent *agent, const char *interface, uint32_t confirm_seconds,
+		    struct pg_error *error);
+int pg_agent_confirm(struct pg_agent *agent, const char *interface, struct pg_error *error);
+int pg_agent_detach(struct pg_agent *agent, const char *interface, struct pg_error *error);
+
+/* Reads the configuration file again; a bad file changes nothing. */
+struct pg_reload_result {
+	uint32_t added, changed, removed; /* endpoints */
+	char restart_needed[160];	  /* keys that changed and take effect at the next start */
+};
+
+int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
+		    struct pg_error *error);
+
+struct pg_endpoint_status {
+	char name[32];
+	uint32_t id;
+	uint64_t sessions;
+	bool application; /* one is connected */
+	struct pg_endpoint_config config; /* a copy; see config.h */
+};
+
+int pg_agent_endpoints(struct pg_agent *agent, struct pg_endpoint_status **ret_rows,
+		       size_t *ret_count);
+
+/* The configuration in force, for limits and labels; valid until pg_agent_config_put. */
+const struct pg_config *pg_agent_config_get(struct pg_agent *agent);
+void pg_agent_config_put(struct pg_agent *agent);
+
+/* --- sessions ---------------------------------------------------------------------------------- */
+
+struct pg_session_request {
+	const char *endpoint; /* name */
+	uint16_t client_id, server_id; /* not 0 */
+	struct pg_peer peer;
+	uint8_t secret[32];
+	uint8_t aead;		/* enum pg_aead_algorithm */
+	uint32_t expires_seconds; /* 0 = never */
+};
+
+/*
+ * Provisions count sessions, all or none; returns when they are durable and the gate knows them.
+ * On failure *ret_failed is the index of the row that was refused.
+ */
+int pg_agent_session_add(struct pg_agent *agent, const struct pg_session_request *rows,
+			 size_t count, uint64_t *ret_handles, size_t *ret_failed,
+			 struct pg_error *error);
+
+/* code: enum pg_goaway, sent to the peer. */
+int pg_agent_session_close(struct pg_agent *agent, uint32_t session, uint8_t code,
+			   struct pg_error *error);
+
+struct pg_session_status {
+	uint64_t handle;
+	uint32_t session; /* client id << 16 | server id */
+	char endpoint[32];
+	struct pg_peer peer;
+	uint8_t state, policy, aead;
+	bool guard;
+	uint32_t worker;
+	uint32_t streams;
+	uint32_t highest_received, next_deliver, next_send;
+	uint64_t frames_in, bytes_in, frames_out, bytes_out; /* application bytes */
+	uint64_t rejected; /* frames refused after the gate */
+	uint64_t gaps;
+	uint64_t last_active_ms; /* Unix time, 0 = never */
+	uint64_t created_ms, expires_ms;
+};
+
+int pg_agent_sessions(struct pg_agent *agent, struct pg_session_status **ret_rows,
+		      size_t *ret_count);
+/* -ENOENT where no living session has this id. */
+int pg_agent_session_show(struct pg_agent *agent, uint32_t session,
+			  struct pg_session_status *ret_row);
+
+struct pg_stream_status {
+	uint32_t session, stream;
+	uint8_t state, policy;
+	uint32_t highest_received, next_deliver, next_send;
+};
+
+/* session 0 = of every session */
+int pg_agent_streams(struct pg_agent *agent, uint32_t session, struct pg_stream_status **ret_rows,
+		     size_t *ret_count);
+
+/* --- counters ---------------------------------------------------------------------------------- */
+
+struct pg_gate_counts {
+	struct pg_count drops[PG_INTERFACES_MAX][PG_DROP_SLOTS];
+	struct pg_count would_drop[PG_INTERFACES_MAX][PG_DROP_SLOTS];
+	struct pg_count counters[PG_INTERFACES_MAX][PG_COUNTER_SLOTS];
+	struct pg_count steered[PG_INTERFACES_MAX][PG_QUEUES_MAX];
+};
+
+/* Sums the per-CPU maps now. */
+int pg_agent_gate_counts(struct pg_agent *agent, struct pg_gate_counts *ret_counts);
+
+#define PG_LATENCY_BUCKETS 16 /* bucket i counts deliveries within 2^i us; the last is +Inf */
+
+/* What the workers count, summed. X(name, metric suffix, help) */
+#define PG_WORKER_COUNTERS(X)                                                                      \
+	X(frames_received, "frames_received", "frames taken from AF_XDP and UDP sockets")          \
+	X(frames_opened, "frames_opened", "data frames authenticated and committed, first time")   \
+	X(frames_sent, "frames_sent", "frames of every opcode sent")                               \
+	X(acks_sent, "acks_sent", "acks sent, repeated ones too")                                  \
+	X(duplicates_acked, "duplicates_acked", "duplicates acked again by the agent")             \
+	X(messages_delivered, "messages_delivered", "packets handed to applications")              \
+	X(bytes_delivered, "bytes_delivered", "application bytes handed to applications")          \
+	X(gaps_reported, "gaps_reported", "runs of packIds reported as never received")            \
+	X(packets_succeeded, "packets_succeeded", "packets of a reliable series acked by the peer") \
+	X(packets_failed, "packets_failed", "packets of a reliable series not acked in time")      \
+	X(roamed, "roamed", "sessions that moved to a new peer address")                           \
+	X(handed_over, "handed_over", "sessions moved to another worker")                          \
+	X(handed_frames, "handed_frames", "frames copied to the worker that owns their session")   \
+	X(transmit_full, "transmit_full", "frames not sent because the transmit ring was full")    \
+	X(app_events_lost, "app_events_lost", "events that found the application's queue full")
+
+struct pg_worker_counts {
+#define PG_X(name, suffix, help) uint64_t name;
+	PG_WORKER_COUNTERS(PG_X)
+#undef PG_X
+	uint64_t rejected[PG_DROP_SLOTS]; /* frames refused by the agent, by reason */
+	uint64_t latency_buckets[PG_LATENCY_BUCKETS]; /* receive to hand-over, not cumulative */
+	uint64_t latency_sum_ns;
+};
+
+void pg_agent_worker_counts(struct pg_agent *agent, struct pg_worker_counts *ret_counts);
+
+/* AF_XDP ring statistics of one socket (struct xdp_statistics). */
+struct pg_xsk_status {
+	char interface[PG_NAME_MAX];
+	uint32_t queue;
+	uint64_t rx_dropped, rx_invalid_descs, tx_invalid_descs, rx_ring_full,
+		rx_fill_ring_empty_descs, tx_ring_empty_descs;
+};
+
+int pg_agent_xsk_status(struct pg_agent *agent, struct pg_xsk_status **ret_rows, size_t *ret_count);
+
+/* Sessions by endpoint and state, for packgate_sessions{endpoint,state}. */
+struct pg_session_count {
+	char endpoint[32];
+	uint64_t by_state[5]; /* enum pg_session_state */
+};
+
+int pg_agent_session_counts(struct pg_agent *agent, struct pg_session_count **ret_rows,
+			    size_t *ret_count);
+
+/* --- sampled drops ----------------------------------------------------------------------------- */
+
+/*
+ * A follower of the drops. While one exists the gate samples every drop that finds room in the
+ * ring (bounded); without one nothing is sampled. At most PG_FOLLOWERS_MAX at a time (-EBUSY).
+ */
+#define PG_FOLLOWERS_MAX 8
+
+struct pg_follower;
+int pg_agent_follow(struct pg_agent *agent, struct pg_follower **ret_follower,
+		    struct pg_error *error);
+/*
+ * Waits up to timeout_ms for events; returns how many were copied (0 = time is up), or a negative
+ * errno when the agent stops. *ret_lost counts the events this follower was too slow for.
+ */
+int pg_follower_read(struct pg_follower *follower, struct pg_event *events, size_t max,
+		     int timeout_ms, uint64_t *ret_lost);
+void pg_follower_free(struct pg_follower *follower);
+
+#endif

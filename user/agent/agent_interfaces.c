@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent_internal.h"
+#include "cleanup.h"
+#include "log.h"
+
+static const char *const mode_names[] = {
+#define PG_X(name, label, help) label,
+	PG_GATE_MODES(PG_X)
+#undef PG_X
+};
+
+const char *pg_gate_mode_name(enum pg_gate_mode mode)
+{
+	return mode < PG_GATE_MODE_COUNT ? mode_names[mode] : "unknown";
+}
+
+/* RX queues of an interface: ethtool's word, for /sys may show another namespace. */
+static uint32_t count_queues(const char *interface)
+{
+	struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
+	PG_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = { .ifr_data = (void *)&channels };
+	uint32_t queues;
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+	if (fd < 0 || ioctl(fd, SIOCETHTOOL, &request))
+		return 1;
+	queues = channels.rx_count + channels.combined_count;
+	if (!queues)
+		return 1;
+	return queues > PG_QUEUES_MAX ? PG_QUEUES_MAX : queues;
+}
+
+int pg_interfaces_plan(struct pg_agent *agent, struct pg_error *error)
+{
+	const struct pg_config *config = agent->config;
+	uint32_t workers = 0;
+
+	for (size_t i = 0; i < config->interface_count; i++) {
+		struct interface *interface = &agent->interfaces[i];
+
+		snprintf(interface->name, sizeof(interface->name), "%s", config->interfaces[i]);
+		interface->queues = config->mode == PG_MODE_SOCKET ? 0 :
+								     count_queues(interface->name);
+		interface->first_worker = workers;
+		workers += interface->queues;
+		agent->interface_count++;
+	}
+	/* somebody serves the kernel's sockets in any case */
+	agent->worker_count = workers ? workers : 1;
+	if (agent->worker_count > PG_WORKERS_MAX)
+		return pg_error_set(error, -ENOSPC, "the interfaces have %u RX queues together, %d "
+				    "workers are the most; reduce them with 'ethtool -L'",
+				    agent->worker_count, PG_WORKERS_MAX);
+	return 0;
+}
+
+/* --- the mode ladder --------------------------------------------------------------------------- */
+
+static void give_sockets_back(struct pg_agent *agent, struct interface *interface)
+{
+	for (uint32_t q = 0; q < interface->queues; q++)
+		pg_worker_set_xsk(agent->workers[interface->first_worker + q], NULL, 0);
+}
+
+/* Opens one AF_XDP socket a queue, all of one kind, and gives each to its worker. */
+static int open_sockets(struct pg_agent *agent, struct interface *interface, bool zerocopy,
+			struct pg_error *error)
+{
+	uint32_t ifindex = if_nametoindex(interface->name);
+	struct pg_xsk *sockets[PG_QUEUES_MAX] = { NULL };
+	int err = 0;
+
+	for (uint32_t q = 0; q < interface->queues && !err; q++) {
+		err = pg_xsk_open(interface->name, q, zerocopy, &sockets[q], error);
+		if (!err)
+			err = pg_gate_set_socket(interface->gate, q, pg_xsk_fd(sockets[q]));
+	}
+	if (err) {
+		for (uint32_t q = 0; q < interface->queues; q++)
+			pg_xsk_close(sockets[q]);
+		return err;
+	}
+	for (uint32_t q = 0; q < interface->queues; q++)
+		pg_worker_set_xsk(agent->workers[interface->first_worker + q], sockets[q], ifindex);
+	return 0;
+}
+
+static int try_mode(struct pg_agent *agent, struct interface *interface, enum pg_gate_mode mode,
+		    struct pg_error *error)
+{
+	int err;
+
+	err = open_sockets(agent, interface, mode == PG_GATE_ZEROCOPY, error);
+	if (err)
+		return err;
+	err = pg_gate_attach(interface->gate, mode == PG_GATE_GENERIC, error);
+	if (err) {
+		give_sockets_back(agent, interface);
+		return err;
+	}
+	interface->mode = mode;
+	return 0;
+}
+
+/* The rungs that the configuration allows, best first. */
+static size_t rungs(const struct pg_config *config, enum pg_gate_mode *ret_modes)
+{
+	size_t n = 0;
+
+	if (config->mode == PG_MODE_AUTO || config->mode == PG_MODE_ZEROCOPY)
+		ret_modes[n++] = PG_GATE_ZEROCOPY;
+	if (config->mode == PG_MODE_AUTO || config->mode == PG_MODE_COPY)
+		ret_modes[n++] = PG_GATE_COPY;
+	if ((config->mode == PG_MODE_AUTO && config->allow_generic) ||
+	    config->mode == PG_MODE_GENERIC)
+		ret_modes[n++] = PG_GATE_GENERIC;
+	return n;
+}
+
+static int climb(struct pg_agent *agent, struct interface *interface, struct pg_error *error)
+{
+	enum pg_gate_mode modes[PG_GATE_MODE_COUNT];
+	size_t count = rungs(agent->config, modes);
+	int err = -EOPNOTSUPP;
+
+	for (size_t i = 0; i < count; i++) {
+		err = try_mode(agent, interface, modes[i], error);
+		if (!err)
+			return 0;
+		/* another program there is no reason to try a lesser mode */
+		if (err == -EBUSY || err == -ENODEV)
+			return err;
+		snprintf(interface->why, sizeof(interface->why), "%.*s",
+			 (int)sizeof(interface->why) - 1, error->text);
+		pg_info_log("%s: not %s: %s", interface->name, pg_gate_mode_name(modes[i]),
+			    error->text);
+	}
+	return err;
+}
+
+int pg_interface_attach(struct pg_agent *agent, struct interface *interface,
+			struct pg_error *error)
+{
+	const struct pg_config *config = agent->config;
+	int err;
+
+	if (config->mode == PG_MODE_SOCKET) {
+		interface->mode = PG_GATE_SOCKET;
+		pg_info_log("%s: socket mode: validation in the agent", interface->name);
+		return 0;
+	}
+	interface->why[0] = '\0';
+	err = pg_gate_load(agent->maps, interface->name, &interface->gate, error);
+	if (!err)
+		err = climb(agent, interface, error);
+	if (!err) {
+		pg_info_log("%s: attached, %s, %u queue%s", interface->name,
+			    pg_gate_mode_name(interface->mode), interface->queues,
+			    interface->queues == 1 ? "" : "s");
+		return 0;
+	}
+	pg_gate_close(interface->gate);
+	interface->gate = NULL;
+	interface->mode = PG_GATE_DETACHED;
+	snprintf(interface->why, sizeof(interface->why), "%.*s", (int)sizeof(interface->why) - 1,
+		 error->text);
+	if (config->mode != PG_MODE_AUTO || err == -EBUSY || err == -ENODEV)
+		return err;
+	interface->mode = PG_GATE_SOCKET;
+	pg_warning_log("%s: falls back to socket mode: %s", interface->name, error->text);
+	return 0;
+}
+
+void pg_interface_detach(struct pg_agent *agent, struct interface *interface, const char *why)
+{
+	if (interface->gate) {
+		pg_gate_detach(interface->gate);
+		interface->gate = NULL;
+		give_sockets_back(agent, interface);
+	}
+	interface->mode = PG_GATE_DETACHED;
+	interface->confirm_by_ms = 0;
+	snprintf(interface->why, sizeof(interface->why), "%s", why);
+	pg_info_log("%s: detached: %s", interface->name, why);
+}
+
+/* --- pins left behind -------------------------------------------------------------------------- */
+
+static bool configured(const struct pg_agent *agent, const char *name)
+{
+	for (uint32_t i = 0; i < agent->interface_count; i++)
+		if (!strcmp(agent->interfaces[i].name, name))
+			return true;
+	return false;
+}
+
+static void clean_one(void *context, const char *name)
+{
+	struct pg_agent *agent = context;
+	bool gone = !if_nametoindex(name);
+
+	if (!gone && configured(agent, name))
+		return;
+	if (pg_maps_forget_interface(agent->maps, name))
+		pg_warning_log("%s: its pins are removed: the interface is %s", name,
+			       gone ? "gone" : "not configured any more");
+}
+
+void pg_interfaces_clean(struct pg_agent *agent)
+{
+	pg_maps_each_interface(agent->maps, clean_one, agent);
+}
+
+void pg_interfaces_close(struct pg_agent *agent)
+{
+	for (uint32_t i = 0; i < agent->interface_count; i++)
+		pg_gate_close(agent->interfaces[i].gate);
+}
+
+/* --- requests ---------------------------------------------------------------------------------- */
+
+static struct interface *find(struct pg_agent *agent, const char *name, struct pg_error *error)
+{
+	for (uint32_t i = 0; i < agent->interface_count; i++)
+		if (!strcmp(agent->interfaces[i].name, name))
+			return &agent->interfaces[i];
+	pg_error_set(error, -ENOENT, "'%s' is not among the configuration's interfaces: add it and "
+		     "restart the agent", name);
+	return NULL;
+}
+
+int pg_agent_attach(struct pg_agent *agent, const char *name, uint32_t confirm_seconds,
+		    struct pg_error *error)
+{
+	struct interface *interface;
+	int err = -ENOENT;
+
+	pg_agent_lock(agent);
+	interface = find(agent, name, error);
+	if (interface && interface->gate)
+		err = pg_error_set(error, -EEXIST, "%s is attached already (%s)", name,
+				   pg_gate_mode_name(interface->mode));
+	else if (interface)
+		err = pg_interface_attach(agent, interface, error);
+	if (!err && confirm_seconds)
+		interface->confirm_by_ms = pg_agent_now_ms() + confirm_seconds * 1000ull;
+	pg_agent_unlock(agent);
+	return err;
+}
+
+int pg_agent_confirm(struct pg_agent *agent, const char *name, struct pg_error *error)
+{
+	struct interface *interface;
+	int err = -ENOENT;
+
+	pg_agent_lock(agent);
+	interface = find(agent, name, error);
+	if (interface && !interface->confirm_by_ms)
+		err = pg_error_set(error, -EINVAL, "%s: no attach waits for a confirmation", name);
+	else if (interface)
+		interface->confirm_by_ms = err = 0;
+	pg_agent_unlock(agent);
+	return err;
+}
+
+int pg_agent_detach(struct pg_agent *agent, const char *name, struct pg_error *error)
+{
+	struct interface *interface;
+	int err = -ENOENT;
+
+	pg_agent_lock(agent);
+	interface = find(agent, name, error);
+	if (interface && interface->mode == PG_GATE_DETACHED)
+		err = pg_error_set(error, -EINVAL, "%s is not attached", name);
+	else if (interface) {
+		pg_interface_detach(agent, interface, "as asked");
+		err = 0;
+	}
+	pg_agent_unlock(agent);
+	return err;
+}
+
+void pg_interfaces_tick(struct pg_agent *agent)
+{
+	uint64_t now = pg_agent_now_ms();
+
+	for (uint32_t i = 0; i < agent->interface_count; i++) {
+		struct interface *interface = &agent->interfaces[i];
+
+		if (interface->confirm_by_ms && now >= interface->confirm_by_ms)
+			pg_interface_detach(agent, interface, "the attach was not confirmed in time");
+	}
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_AGENT_INTERNAL_H
+#define PG_AGENT_INTERNAL_H
+
+#include <pthread.h>
+
+#include "agent.h"
+#include "app_server.h"
+#include "gate.h"
+#include "locals.h"
+#include "session_table.h"
+#include "store.h"
+#include "view.h"
+#include "worker.h"
+
+/* Shared by the files of the agent's control side; the lock guards everything that changes. */
+
+struct interface {
+	char name[PG_NAME_MAX];
+	enum pg_gate_mode mode;
+	char why[160];
+	struct pg_gate *gate;
+	uint32_t queues;
+	uint32_t first_worker; /* its queues' workers follow one another */
+	uint64_t confirm_by_ms; /* monotonic, 0 = confirmed */
+};
+
+struct endpoint {
+	bool used;
+	uint32_t id;
+	int socket;
+	struct pg_endpoint_config config;
+	const struct pg_app_connection *app;
+};
+
+struct pg_agent {
+	pthread_mutex_t lock;
+	char config_path[PG_CONFIG_PATH_MAX];
+	struct pg_config *config;
+	pthread_rwlock_t config_lock;
+	struct pg_engine_options engine_options;
+	struct pg_maps *maps;
+	struct pg_session_table *table;
+	struct pg_store *store;
+	struct pg_locals *locals;
+	struct pg_app_server *apps;
+	struct interface interfaces[PG_INTERFACES_MAX];
+	uint32_t interface_count;
+	struct endpoint endpoints[PG_ENDPOINTS_MAX];
+	struct pg_view *view;
+	struct pg_worker *workers[PG_WORKERS_MAX];
+	uint32_t worker_count;
+	uint64_t started_ms, adopted, restored, removed;
+	struct pg_followers *followers;
+};
+
+static inline void pg_agent_lock(struct pg_agent *agent)
+{
+	pthread_mutex_lock(&agent->lock);
+}
+
+static inline void pg_agent_unlock(struct pg_agent *agent)
+{
+	pthread_mutex_unlock(&agent->lock);
+}
+
+uint64_t pg_agent_now_ms(void);	 /* monotonic */
+uint64_t pg_agent_unix_ms(void);
+
+/* --- agent_endpoints.c: all with the lock held ------------------------------------------------- */
+
+/* Makes the endpoints those of the configuration: sockets, map entries, the view. */
+int pg_endpoints_apply(struct pg_agent *agent, const struct pg_config *config,
+		       struct pg_reload_result *result, struct pg_error *error);
+void pg_endpoints_clean(struct pg_agent *agent);
+int pg_agent_publish_view(struct pg_agent *agent);
+/* Index of the endpoint with this name, 0 = none. */
+uint32_t pg_endpoint_find(const struct pg_agent *agent, const char *name);
+uint32_t pg_endpoint_find_id(const struct pg_agent *agent, uint32_t id);
+void pg_endpoints_close(struct pg_agent *agent);
+/* handlers for the application socket */
+void pg_endpoints_handlers(struct pg_agent *agent, struct pg_app_handlers *ret_handlers);
+
+/* --- agent_interfaces.c ------------------------------------------------------------------------ */
+
+/* Fills interfaces[] from the configuration and counts the workers they need. */
+int pg_interfaces_plan(struct pg_agent *agent, struct pg_error *error);
+/* The mode ladder for one interface; lock held. */
+int pg_interface_attach(struct pg_agent *agent, struct interface *interface,
+			struct pg_error *error);
+void pg_interface_detach(struct pg_agent *agent, struct interface *interface, const char *why);
+/* Removes pins of interfaces that are gone or no longer configured, and says so. */
+void pg_interfaces_clean(struct pg_agent *agent);
+void pg_interfaces_close(struct pg_agent *agent);
+/* Undoes unconfirmed attaches whose time is up. */
+void pg_interfaces_tick(struct pg_agent *agent);
+
+/* --- agent_sessions.c -------------------------------------------------------------------------- */
+
+/* Takes over what is pinned and stored; before the workers start. */
+int pg_sessions_restore(struct pg_agent *agent, struct pg_error *error);
+/* When the workers have taken over what was restored. */
+void pg_sessions_restored(struct pg_agent *agent);
+/* Saves every session's window at a clean stop; after the workers stopped. */
+void pg_sessions_save(struct pg_agent *agent);
+void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index);
+
+/* --- agent_events.c ---------------------------------------------------------------------------- */
+
+int pg_followers_open(struct pg_agent *agent, struct pg_error *error);
+void pg_followers_close(struct pg_agent *agent);
+
+/* --- agent.c ----------------------------------------------------------------------------------- */
+
+struct pg_agent_options {
+	const char *config_path;
+};
+
+int pg_agent_open(const struct pg_agent_options *options, struct pg_agent **ret_agent,
+		  struct pg_error *error);
+/* Clean stop: sessions saved, pins and programs left. */
+void pg_agent_close(struct pg_agent *agent);
+/* Local addresses to watch; call pg_agent_locals_changed when readable. */
+int pg_agent_locals_fd(struct pg_agent *agent);
+void pg_agent_locals_changed(struct pg_agent *agent);
+/* Once a second. */
+void pg_agent_tick(struct pg_agent *agent);
+
+#endif

@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "config.h"
+#include "config_read.h"
+#include "config_yaml.h"
+
+#define NAME_TAIL 96
+
+/* The readers store a word through an unsigned int. */
+_Static_assert(sizeof(enum pg_mode) == sizeof(unsigned int), "enums are as wide as unsigned int");
+
+#define PG_X(name, number, word, ...) { word, number },
+static const struct pg_word session_policy_words[] = { PG_SESSION_POLICIES(PG_X){ NULL, 0 } };
+static const struct pg_word enforce_words[] = { PG_ENFORCES(PG_X){ NULL, 0 } };
+static const struct pg_word deliver_words[] = { PG_DELIVERS(PG_X){ NULL, 0 } };
+static const struct pg_word format_words[] = { PG_FORMATS(PG_X){ NULL, 0 } };
+static const struct pg_word mode_words[] = { PG_MODES(PG_X){ NULL, 0 } };
+static const struct pg_word without_agent_words[] = { PG_WITHOUT_AGENTS(PG_X){ NULL, 0 } };
+static const struct pg_word cookie_words[] = { PG_COOKIES(PG_X){ NULL, 0 } };
+#undef PG_X
+
+static const char *word_of(const struct pg_word *words, unsigned int value)
+{
+	for (; words->word; words++) {
+		if (words->value == value)
+			return words->word;
+	}
+	return "unknown";
+}
+
+#define PG_NAME_FUNCTION(type)                            \
+	const char *pg_##type##_name(enum pg_##type type) \
+	{                                                 \
+		return word_of(type##_words, type);       \
+	}
+
+PG_NAME_FUNCTION(session_policy)
+PG_NAME_FUNCTION(enforce)
+PG_NAME_FUNCTION(deliver)
+PG_NAME_FUNCTION(format)
+PG_NAME_FUNCTION(mode)
+PG_NAME_FUNCTION(without_agent)
+PG_NAME_FUNCTION(cookie)
+
+bool pg_config_limit(const struct pg_limits *limits, size_t index, struct pg_limit *ret_limit)
+{
+	const struct pg_limit table[] = {
+#define PG_X(name, standard, min, max, unit, help) \
+	{ #name, unit, help, limits->name, standard, min, max },
+		PG_LIMITS(PG_X)
+#undef PG_X
+	};
+
+	if (index >= sizeof(table) / sizeof(table[0]))
+		return false;
+	*ret_limit = table[index];
+	return true;
+}
+
+static int read_address(struct pg_reader *reader, const struct pg_field *field,
+			const struct pg_yaml_node *node, void *ret_value)
+{
+	struct pg_address *address = ret_value;
+	struct pg_error error;
+	const char *text;
+	int rc;
+
+	rc = pg_read_text(reader, node, PG_ADDRESS_TEXT, "an IPv4 or IPv6 address", &text);
+	if (rc)
+		return rc;
+	if (pg_address_parse(text, address, &error))
+		return pg_reader_fail(reader, node->line, "%s", error.text);
+	if (pg_address_is_group(address))
+		return pg_reader_fail(reader, node->line,
+				      "%s is a multicast or broadcast address, allowed is one "
+				      "address of this host, 0.0.0.0 or \"::\"",
+				      pg_reader_show(reader, node));
+	return 0;
+}
+
+static int read_listen(struct pg_reader *reader, const struct pg_field *field,
+		       const struct pg_yaml_node *node, void *ret_value)
+{
+	static const char *const what = "ADDRESS:PORT, \"[v6]:PORT\" or off";
+	struct pg_metrics_config *metrics = ret_value;
+	struct pg_error error;
+	const char *text;
+	int rc;
+
+	rc = pg_read_text(reader, node, PG_PEER_TEXT, what, &text);
+	if (rc)
+		return rc;
+	metrics->on = strcmp(text, "off");
+	if (metrics->on && pg_address_parse_peer(text, &metrics->listen, &error))
+		return pg_reader_fail(reader, node->line, "must be %s: %s", what, error.text);
+	return 0;
+}
+
+/* Four octal digits: 660 would be decimal to one reader and octal to another. */
+static int read_file_mode(struct pg_reader *reader, const struct pg_field *field,
+			  const struct pg_yaml_node *node, void *ret_value)
+{
+	const char *text = node->text;
+
+	if (node->kind != PG_YAML_SCALAR || strlen(text) != 4 || *text != '0' ||
+	    strspn(text, "01234567") != 4)
+		return pg_reader_fail(reader, node->line,
+				      "must be four octal digits from 0000 to 0777, found %s",
+				      pg_reader_show(reader, node));
+	*(mode_t *)ret_value = (mode_t)strtoul(text, NULL, 8);
+	return 0;
+}
+
+static int read_group(struct pg_reader *reader, const struct pg_field *field,
+		      const struct pg_yaml_node *node, void *ret_value)
+{
+	const char *text;
+	int rc;
+
+	rc = pg_read_text(reader, node, field->size - 1, "the name or number of a group", &text);
+	if (rc)
+		return rc;
+	if (strpbrk(text, ":, ") || *text == '-')
+		return pg_reader_fail(reader, node->line, "%s is not the name or number of a group",
+				      pg_reader_show(reader, node));
+	strcpy(ret_value, text);
+	return 0;
+}
+
+static int read_tokens(struct pg_reader *reader, const struct pg_field *field,
+		       const struct pg_yaml_node *node, void *ret_value)
+{
+	if (node->kind != PG_YAML_SCALAR || strcmp(node->text, "none"))
+		return pg_read_path(reader, field, node, ret_value);
+	*(char *)ret_value = '\0';
+	return 0;
+}
+
+static int read_handshake(struct pg_reader *reader, const struct pg_field *field,
+			  const struct pg_yaml_node *node, void *ret_value)
+{
+	((struct pg_handshake_config *)ret_value)->present = true;
+	return pg_read_section(reader, field, node, ret_value);
+}
+
+static int read_sessions(struct pg_reader *reader, const struct pg_field *field,
+			 const struct pg_yaml_node *node, void *ret_value)
+{
+	uint32_t sessions, below;
+	int rc;
+
+	rc = pg_read_number(reader, field, node, &sessions);
+	if (rc)
+		return rc;
+	below = 1u << (31 - __builtin_clz(sessions));
+	if (sessions != below)
+		return pg_reader_fail(reader, node->line,
+				      "%u is not a power of two, the nearest are %u and %u",
+				      sessions, below, below * 2);
+	*(uint32_t *)ret_value = sessions;
+	return 0;
+}
+
+/* What the kernel takes as the name of a network device or of a file in one folder. */
+static bool is_file_name(const char *text)
+{
+	return !strpbrk(text, "/: ") && strcmp(text, ".") && strcmp(text, "..");
+}
+
+static int read_interface(struct pg_reader *reader, const struct pg_yaml_node *node, size_t index,
+			  void *context)
+{
+	struct pg_config *config = context;
+	const char *text;
+	size_t i;
+	int rc;
+
+	rc = pg_read_text(reader, node, PG_NAME_MAX - 1, "the name of an interface", &text);
+	if (rc)
+		return rc;
+	if (!is_file_name(text))
+		return pg_reader_fail(reader, node->line, "%s is not the name of an interface",
+				      pg_reader_show(reader, node));
+	for (i = 0; i < index; i++) {
+		if (!strcmp(config->interfaces[i], text))
+			return pg_reader_fail(reader, node->line, "%s is listed twice",
+					      pg_reader_show(reader, node));
+	}
+	strcpy(config->interfaces[index], text);
+	config->interface_count = index + 1;
+	return 0;
+}
+
+static int read_interfaces(struct pg_reader *reader, const struct pg_field *field,
+			   const struct pg_yaml_node *node, void *ret_value)
+{
+	return pg_read_list(reader, node, PG_INTERFACES_MAX, "interfaces", read_interface,
+			    ret_value);
+}
+
+static int read_namespace(struct pg_reader *reader, const struct pg_yaml_node *node, size_t index,
+			  void *context)
+{
+	struct pg_tcp_config *tcp = context;
+	bool all, own;
+	const char *text;
+	size_t i;
+	int rc;
+
+	rc = pg_read_text(reader, node, PG_CONFIG_NAMESPACE_MAX - 1, "all, own or a name", &text);
+	if (rc)
+		return rc;
+	all = !strcmp(text, "all");
+	own = !strcmp(text, "own");
+	if (index && (all || own || tcp->namespaces != PG_NAMESPACES_NAMED))
+		return pg_reader_fail(reader, node->line, "all and own stand alone in the list");
+	if (!is_file_name(text))
+		return pg_reader_fail(reader, node->line,
+				      "%s is not the name of a network namespace",
+				      pg_reader_show(reader, node));
+	tcp->namespaces = all ? PG_NAMESPACES_ALL : own ? PG_NAMESPACES_OWN : PG_NAMESPACES_NAMED;
+	if (tcp->namespaces != PG_NAMESPACES_NAMED)
+		return 0;
+	for (i = 0; i < index; i++) {
+		if (!strcmp(tcp->names[i], text))
+			return pg_reader_fail(reader, node->line, "%s is listed twice",
+					      pg_reader_show(reader, node));
+	}
+	strcpy(tcp->names[index], text);
+	tcp->name_count = index + 1;
+	return 0;
+}
+
+static int read_namespaces(struct pg_reader *reader, const struct pg_field *field,
+			   const struct pg_yaml_node *node, void *ret_value)
+{
+	if (node->kind == PG_YAML_LIST && !node->first)
+		return pg_reader_fail(reader, node->line,
+				      "the list is empty, write [all], [own] or names");
+	return pg_read_list(reader, node, PG_CONFIG_NAMESPACES_MAX, "namespaces", read_namespace,
+			    ret_value);
+}
+
+#define ENDPOINT(member, ...) PG_FIELD(struct pg_endpoint_config, member, __VA_ARGS__)
+
+static const struct pg_field endpoint_fields[] = {
+	ENDPOINT(name, pg_read_name, .required = true),
+	ENDPOINT(address, read_address),
+	ENDPOINT(port, pg_read_number, .required = true, .min = 1, .max = UINT16_MAX),
+	ENDPOINT(guard, pg_read_switch),
+	ENDPOINT(policy, pg_read_word, .words = session_policy_words),
+	ENDPOINT(roaming, pg_read_switch),
+	ENDPOINT(enforce, pg_read_word, .words = enforce_words),
+	ENDPOINT(deliver, pg_read_word, .words = deliver_words),
+	ENDPOINT(format, pg_read_word, .words = format_words),
+	{ .name = NULL },
+};
+
+/* Compares the last endpoint with those before it. */
+static int check_endpoint(struct pg_reader *reader, const struct pg_yaml_node *node,
+			  const struct pg_config *config)
+{
+	const struct pg_endpoint_config *last = &config->endpoints[config->endpoint_count - 1];
+	const struct pg_endpoint_config *other;
+	unsigned int line = pg_yaml_find(node, "port")->line, sharing = 0;
+	char address[PG_ADDRESS_TEXT];
+
+	for (other = config->endpoints; other < last; other++) {
+		if (!strcmp(other->name, last->name))
+			return pg_reader_fail(reader, pg_yaml_find(node, "name")->line,
+					      "the name \"%s\" is that of endpoints[%zu] too",
+					      last->name, (size_t)(other - config->endpoints));
+		if (other->port != last->port)
+			continue;
+		sharing++;
+		if (pg_address_equal(&other->address, &last->address))
+			return pg_reader_fail(
+				reader, line, "address %s and port %u are those of \"%s\" too",
+				pg_address_print(&last->address, address), last->port, other->name);
+	}
+	if (sharing >= PG_ENDPOINTS_PER_PORT)
+		return pg_reader_fail(reader, line, "port %u has %u endpoints already, the most",
+				      last->port, sharing);
+	return 0;
+}
+
+static int read_endpoint(struct pg_reader *reader, const struct pg_yaml_node *node, size_t index,
+			 void *context)
+{
+	static const struct pg_field section = { .fields = endpoint_fields };
+	struct pg_config *config = context;
+	struct pg_endpoint_config *endpoint = &config->endpoints[index];
+	int rc;
+
+	*endpoint = (struct pg_endpoint_config){ .guard = true, .roaming = true };
+	pg_address_parse("0.0.0.0", &endpoint->address, NULL);
+	rc = pg_read_section(reader, &section, node, endpoint);
+	if (rc)
+		return rc;
+	config->endpoint_count = index + 1;
+	return check_endpoint(reader, node, config);
+}
+
+static int read_endpoints(struct pg_reader *reader, const struct pg_field *field,
+			  const struct pg_yaml_node *node, void *ret_value)
+{
+	return pg_read_list(reader, node, PG_CONFIG_ENDPOINTS_MAX, "endpoints", read_endpoint,
+			    ret_value);
+}
+
+static const struct pg_field socket_fields[] = {
+	PG_FIELD(struct pg_socket_config, socket, pg_read_path),
+	PG_FIELD(struct pg_socket_config, group, read_group),
+	PG_FIELD(struct pg_socket_config, mode, read_file_mode),
+	{ .name = NULL },
+};
+
+static const struct pg_field metrics_fields[] = {
+	{ .name = "listen", .read = read_listen, .size = sizeof(struct pg_metrics_config) },
+	{ .name = NULL },
+};
+
+static const struct pg_field state_fields[] = {
+	PG_FIELD(struct pg_state_config, directory, pg_read_path),
+	PG_FIELD(struct pg_state_config, key, pg_read_path),
+	{ .name = NULL },
+};
+
+static const struct pg_field tcp_fields[] = {
+	{ .name = "namespaces", .read = read_namespaces, .size = sizeof(struct pg_tcp_config) },
+	{ .name = NULL },
+};
+
+static const struct pg_field workers_fields[] = {
+	PG_FIELD(struct pg_workers_config, spin, pg_read_switch),
+	{ .name = NULL },
+};
+
+static const struct pg_field handshake_fields[] = {
+	PG_FIELD(struct pg_handshake_config, key, pg_read_path),
+	PG_FIELD(struct pg_handshake_config, cookie, pg_read_word, .words = cookie_words),
+	PG_FIELD(struct pg_handshake_config, tokens, read_tokens),
+	{ .name = NULL },
+};
+
+static int read_limit(struct pg_reader *reader, const struct pg_field *field,
+		      const struct pg_yaml_node *node, void *ret_value)
+{
+	if (field->offset == offsetof(struct pg_limits, sessions))
+		return read_sessions(reader, field, node, ret_value);
+	return pg_read_number(reader, field, node, ret_value);
+}
+
+static const struct pg_field limits_fields[] = {
+#define PG_X(name, standard, least, most, what, ...) \
+	PG_FIELD(struct pg_limits, name, read_limit, .min = (least), .max = (most), .unit = (what)),
+	PG_LIMITS(PG_X)
+#undef PG_X
+		{ .name = NULL },
+};
+
+#define CONFIG(member, ...) PG_FIELD(struct pg_config, member, __VA_ARGS__)
+
+static const struct pg_field config_fields[] = {
+	CONFIG(instance, pg_read_name),
+	{ .name = "interfaces", .read = read_interfaces, .size = sizeof(struct pg_config) },
+	{ .name = "endpoints", .read = read_endpoints, .size = sizeof(struct pg_config) },
+	CONFIG(app, pg_read_section, .fields = socket_fields),
+	CONFIG(control, pg_read_section, .fields = socket_fields),
+	CONFIG(metrics, pg_read_section, .fields = metrics_fields),
+	CONFIG(state, pg_read_section, .fields = state_fields),
+	CONFIG(tcp, pg_read_section, .fields = tcp_fields),
+	CONFIG(limits, pg_read_section, .fields = limits_fields),
+	CONFIG(workers, pg_read_section, .fields = workers_fields),
+	CONFIG(handshake, read_handshake, .fields = handshake_fields),
+	CONFIG(mode, pg_read_word, .words = mode_words),
+	CONFIG(allow_generic, pg_read_switch),
+	CONFIG(without_agent, pg_read_word, .words = without_agent_words),
+	{ .name = NULL },
+};
+
+/* Everything that is not zero; endpoints have theirs in read_endpoint. */
+static void set_defaults(struct pg_config *config)
+{
+	strcpy(config->instance, "default");
+	strcpy(config->app.socket, "/run/packgate/app.sock");
+	strcpy(config->app.group, "packgate");
+	config->app.mode = 0660;
+	strcpy(config->control.socket, "/run/packgate/control.sock");
+	strcpy(config->control.group, "packgate");
+	config->control.mode = 0660;
+	config->metrics.on = true;
+	pg_address_parse_peer("127.0.0.1:9747", &config->metrics.listen, NULL);
+	strcpy(config->state.directory, "/var/lib/packgate");
+#define PG_X(name, standard, ...) config->limits.name = (standard);
+	PG_LIMITS(PG_X)
+#undef PG_X
+	strcpy(config->handshake.key, "/etc/packgate/server.key");
+}
+
+/* Rules that join two sections. */
+static int check_config(struct pg_reader *reader, const struct pg_yaml_node *root,
+			const struct pg_config *config)
+{
+	const struct pg_yaml_node *node;
+
+	if (config->mode == PG_MODE_GENERIC && !config->allow_generic)
+		return pg_reader_fail(reader, pg_yaml_find(root, "mode")->line,
+				      "mode: generic needs allow_generic: on");
+	if (strcmp(config->app.socket, config->control.socket))
+		return 0;
+	node = pg_yaml_find(pg_yaml_find(root, "control"), "socket");
+	if (!node)
+		node = pg_yaml_find(pg_yaml_find(root, "app"), "socket");
+	return pg_reader_fail(reader, node->line,
+			      "app.socket and control.socket are the same path");
+}
+
+static int read_config(struct pg_reader *reader, const struct pg_yaml_node *root,
+		       struct pg_config *config)
+{
+	static const struct pg_field section = { .fields = config_fields };
+	int rc;
+
+	set_defaults(config);
+	rc = pg_read_section(reader, &section, root, config);
+	if (!rc)
+		rc = check_config(reader, root, config);
+	if (!rc && !*config->state.key)
+		snprintf(config->state.key, sizeof(config->state.key), "%s/" PG_CONFIG_KEY_FILE,
+			 config->state.directory);
+	return rc;
+}
+
+static void free_config(struct pg_config **config)
+{
+	pg_config_free(*config);
+}
+
+static void free_yaml(struct pg_yaml **yaml)
+{
+	pg_yaml_free(*yaml);
+}
+
+void pg_config_free(struct pg_config *config)
+{
+	free(config);
+}
+
+/* The end of a long path: the line and the reason must find room behind it. */
+static const char *name_tail(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length > NAME_TAIL ? name + length - NAME_TAIL : name;
+}
+
+int pg_config_parse(const char *name, const char *text, size_t bytes, struct pg_config **ret_config,
+		    struct pg_error *error)
+{
+	PG_CLEANUP(free_config) struct pg_config *config = NULL;
+	PG_CLEANUP(free_yaml) struct pg_yaml *yaml = NULL;
+	struct pg_reader reader = { .name = name_tail(name), .error = error };
+	int rc;
+
+	if (bytes > PG_CONFIG_BYTES_MAX)
+		return pg_error_set(error, -EFBIG, "%s:1: the file is larger than %u bytes",
+				    reader.name, PG_CONFIG_BYTES_MAX);
+	rc = pg_yaml_parse(reader.name, text, bytes, &yaml, error);
+	if (rc)
+		return rc;
+	config = calloc(1, sizeof(*config));
+	if (!config)
+		return pg_error_set(error, -ENOMEM, "%s: out of memory", reader.name);
+	rc = read_config(&reader, yaml->root, config);
+	if (rc)
+		return rc;
+	*ret_config = TAKE_PTR(config);
+	return 0;
+}
+
+/* One byte more than is allowed tells a file that is too large. */
+static int read_file(int fd, char *text, size_t *ret_bytes)
+{
+	size_t bytes = 0;
+	ssize_t n;
+
+	while (bytes <= PG_CONFIG_BYTES_MAX) {
+		n = read(fd, text + bytes, PG_CONFIG_BYTES_MAX + 1 - bytes);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		bytes += (size_t)n;
+	}
+	*ret_bytes = bytes;
+	return 0;
+}
+
+int pg_config_load(const char *path, struct pg_config **ret_config, struct pg_error *error)
+{
+	PG_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	PG_FREE char *text = NULL;
+	size_t bytes = 0;
+	int rc;
+
+	if (fd < 0) {
+		rc = -errno;
+		return pg_error_set(error, rc, "cannot open the configuration %s: %s", path,
+				    strerror(-rc));
+	}
+	text = malloc(PG_CONFIG_BYTES_MAX + 1);
+	if (!text)
+		return pg_error_set(error, -ENOMEM, "%s: out of memory", path);
+	rc = read_file(fd, text, &bytes);
+	if (rc)
+		return pg_error_set(error, rc, "cannot read the configuration %s: %s", path,
+				    strerror(-rc));
+	return pg_config_parse(path, text, bytes, ret_config, error);
+}

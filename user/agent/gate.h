@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_GATE_H
+#define PG_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent.h"
+#include "error.h"
+#include "packgate/abi.h"
+
+/*
+ * The kernel's objects (DESIGN section 3): one set of maps for the instance, pinned and mapped
+ * into memory; per interface a program, its link and its pg_xsks.
+ */
+struct pg_maps {
+	char path[128]; /* <bpffs>/packgate/<instance> */
+	struct gate_bpf *base;
+	struct pg_shared *shared;
+	struct pg_session *sessions; /* session_mask + 1 */
+	struct pg_window *windows;
+	struct pg_opened *opened;
+	struct pg_stream_line *stream_lines; /* stream_slots */
+	struct pg_window *stream_windows;
+	uint32_t session_mask;
+	uint32_t stream_slots;
+	int ports, endpoints, locals, streams; /* map fds, owned by base */
+	int drops, counts, steered, events;
+	bool adopted; /* the maps were pinned by an earlier process */
+};
+
+struct pg_maps_options {
+	const char *instance;
+	uint32_t sessions; /* a power of two */
+	uint32_t streams;
+};
+
+/*
+ * Opens the pinned maps, or creates and pins them. Pinned maps of another ABI are unpinned and new
+ * ones made (the attached program keeps the old ones until it is swapped). Maps of this ABI with
+ * another size are refused: -EINVAL with what to do.
+ */
+int pg_maps_open(const struct pg_maps_options *options, struct pg_maps **ret_maps,
+		 struct pg_error *error);
+void pg_maps_close(struct pg_maps *maps); /* the pins stay */
+
+/* A slot of the counter arrays for an interface name, the same for ever. */
+int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, struct pg_error *error);
+
+/* Frees the pins of an interface that is gone. Returns whether there were any. */
+bool pg_maps_forget_interface(struct pg_maps *maps, const char *interface);
+
+/* Calls back with every interface that has pins. */
+void pg_maps_each_interface(struct pg_maps *maps, void (*call)(void *context, const char *name),
+			    void *context);
+
+/* One loaded program for one interface. */
+struct pg_gate;
+
+/* Loads the program over the pinned maps; attaches nothing. */
+int pg_gate_load(struct pg_maps *maps, const char *interface, struct pg_gate **ret_gate,
+		 struct pg_error *error);
+
+/* Puts a socket into pg_xsks, or takes it out (fd -1). */
+int pg_gate_set_socket(struct pg_gate *gate, uint32_t queue, int fd);
+
+/*
+ * Attaches in the driver or (generic) behind it; where a pinned link of ours is found, its program
+ * is swapped instead. Refuses, naming it, when another XDP program is there.
+ */
+int pg_gate_attach(struct pg_gate *gate, bool generic, struct pg_error *error);
+
+bool pg_gate_attached(const struct pg_gate *gate);
+uint32_t pg_gate_program_id(const struct pg_gate *gate);
+uint32_t pg_gate_slot(const struct pg_gate *gate);
+
+/* Detaches, removes the interface's pins and frees. */
+void pg_gate_detach(struct pg_gate *gate);
+/* Frees; the link stays pinned and attached. */
+void pg_gate_close(struct pg_gate *gate);
+
+/* Sums a per-CPU counter array of count entries. */
+int pg_maps_read_counts(int fd, uint32_t entries, struct pg_count *ret_counts);
+
+#endif

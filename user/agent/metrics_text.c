@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <inttypes.h>
+#include <string.h>
+
+#include "control_words.h"
+#include "metrics.h"
+#include "metrics_text.h"
+
+#define AGENT_REASONS_FROM 40 /* drop.h: from here on the agent alone decides */
+
+static const unsigned int reasons[] = {
+#define PG_X(name, number, ...) number,
+	PG_DROPS(PG_X)
+#undef PG_X
+};
+
+#define REASONS (sizeof(reasons) / sizeof(reasons[0]))
+
+struct family;
+
+struct exposition {
+	FILE *file;
+	const struct pg_metrics_snapshot *snapshot;
+};
+
+/* One metric: what the exposition and docs/metrics.md say of it, and what writes its samples. */
+struct family {
+	const char *name; /* without packgate_ and _total */
+	const char *type;
+	const char *unit; /* the end of the name, or "" */
+	const char *labels;
+	const char *help;
+	void (*write)(const struct exposition *e, const struct family *family);
+	size_t argument; /* for write: an offset or number */
+};
+
+#define COUNTER "counter"
+#define GAUGE	"gauge"
+
+/* --- samples ----------------------------------------------------------------------------------- */
+
+static void write_escaped(FILE *file, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '\\' || *text == '"')
+			fputc('\\', file);
+		if (*text == '\n')
+			fputs("\\n", file);
+		else
+			fputc(*text, file);
+	}
+}
+
+struct label {
+	const char *name, *value;
+};
+
+/* labels end with an empty name. */
+static void write_labels(FILE *file, const struct label *labels)
+{
+	const char *before = "{";
+
+	for (; labels->name; labels++) {
+		fprintf(file, "%s%s=\"", before, labels->name);
+		write_escaped(file, labels->value);
+		fputc('"', file);
+		before = ",";
+	}
+	if (*before == ',')
+		fputc('}', file);
+}
+
+/* What the name of a sample adds to the name of its family. */
+static const char *suffix(const struct family *family)
+{
+	if (!strcmp(family->type, COUNTER))
+		return "_total";
+	return !strcmp(family->type, "info") ? "_info" : "";
+}
+
+static void write_sample(const struct exposition *e, const struct family *family, uint64_t value,
+			 const struct label *labels)
+{
+	fprintf(e->file, "packgate_%s%s", family->name, suffix(family));
+	write_labels(e->file, labels);
+	fprintf(e->file, " %" PRIu64 "\n", value);
+}
+
+#define SAMPLE(e, family, value, ...) \
+	write_sample(e, family, value, (const struct label[]){ __VA_ARGS__ { .name = NULL } })
+#define LABEL(label_name, label_value) { .name = (label_name), .value = (label_value) },
+
+static const char *number_text(char text[16], unsigned int number)
+{
+	snprintf(text, 16, "%u", number);
+	return text;
+}
+
+/* --- the agent --------------------------------------------------------------------------------- */
+
+static void write_build(const struct exposition *e, const struct family *family)
+{
+	const struct pg_agent_status *status = &e->snapshot->status;
+	char abi[16];
+
+	SAMPLE(e, family, 1, LABEL("version", status->version) LABEL("abi", number_text(abi, PG_ABI))
+	       LABEL("aead_backend", status->aead_backend ? status->aead_backend : "")
+	       LABEL("instance", status->instance));
+}
+
+static void write_started(const struct exposition *e, const struct family *family)
+{
+	fprintf(e->file, "packgate_%s %.3f\n", family->name,
+		(double)e->snapshot->status.started_ms / 1000);
+}
+
+static void write_workers_alive(const struct exposition *e, const struct family *family)
+{
+	SAMPLE(e, family, e->snapshot->status.workers_alive, );
+}
+
+static void write_limits(const struct exposition *e, const struct family *family)
+{
+	struct pg_limit limit;
+	size_t i;
+
+	for (i = 0; pg_config_limit(&e->snapshot->limits, i, &limit); i++)
+		SAMPLE(e, family, limit.value, LABEL("name", limit.name));
+}
+
+static void write_sessions(const struct exposition *e, const struct family *family)
+{
+	size_t i;
+	unsigned int state;
+
+	for (i = 0; i < e->snapshot->session_count; i++) {
+		const struct pg_session_count *row = &e->snapshot->sessions[i];
+
+		for (state = PG_SESSION_INIT; state <= PG_SESSION_CLOSE; state++)
+			SAMPLE(e, family, row->by_state[state], LABEL("endpoint", row->endpoint)
+			       LABEL("state", pg_session_state_word(state)));
+	}
+}
+
+static void write_streams(const struct exposition *e, const struct family *family)
+{
+	SAMPLE(e, family, e->snapshot->status.streams, );
+}
+
+static void write_start_sessions(const struct exposition *e, const struct family *family)
+{
+	const struct pg_agent_status *status = &e->snapshot->status;
+
+	SAMPLE(e, family, status->adopted, LABEL("fate", "adopted"));
+	SAMPLE(e, family, status->restored, LABEL("fate", "restored"));
+	SAMPLE(e, family, status->removed, LABEL("fate", "removed"));
+}
+
+static void write_worker(const struct exposition *e, const struct family *family)
+{
+	uint64_t value;
+
+	memcpy(&value, (const char *)&e->snapshot->workers + family->argument, sizeof(value));
+	SAMPLE(e, family, value, );
+}
+
+static bool agent_always_shows(unsigned int reason)
+{
+	return reason >= AGENT_REASONS_FROM ||
+	       (reason >= PG_DROP_REPLAY_SEEN && reason <= PG_DROP_NOT_MONOTONIC);
+}
+
+static void write_rejected(const struct exposition *e, const struct family *family)
+{
+	const uint64_t *rejected = e->snapshot->workers.rejected;
+	size_t i;
+
+	for (i = 0; i < REASONS; i++)
+		if (agent_always_shows(reasons[i]) || rejected[reasons[i]])
+			SAMPLE(e, family, rejected[reasons[i]],
+			       LABEL("reason", pg_drop_word(reasons[i])));
+}
+
+static void write_latency(const struct exposition *e, const struct family *family)
+{
+	const struct pg_worker_counts *workers = &e->snapshot->workers;
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < PG_LATENCY_BUCKETS; i++) {
+		sum += workers->latency_buckets[i];
+		fprintf(e->file, "packgate_%s_bucket{le=\"", family->name);
+		if (i == PG_LATENCY_BUCKETS - 1)
+			fputs("+Inf", e->file);
+		else
+			fprintf(e->file, "%g", (double)(1u << i) / 1e6);
+		fprintf(e->file, "\"} %" PRIu64 "\n", sum);
+	}
+	fprintf(e->file, "packgate_%s_count %" PRIu64 "\n", family->name, sum);
+	fprintf(e->file, "packgate_%s_sum %.9f\n", family->name,
+		(double)workers->latency_sum_ns / 1e9);
+}
+
+/* --- the gate ---------------------------------------------------------------------------------- */
+
+#define FOR_EACH_INTERFACE(e, row)                                                              \
+	for (const struct pg_interface_status *row = (e)->snapshot->status.interfaces;          \
+	     row < (e)->snapshot->status.interfaces + (e)->snapshot->status.interface_count;    \
+	     row++)                                                                             \
+		if (row->slot < PG_INTERFACES_MAX)
+
+static void write_modes(const struct exposition *e, const struct family *family)
+{
+	unsigned int mode;
+
+	FOR_EACH_INTERFACE(e, row)
+		for (mode = 0; mode < PG_GATE_MODE_COUNT; mode++)
+			SAMPLE(e, family, row->mode == mode, LABEL("interface", row->name)
+			       LABEL("mode", pg_gate_mode_name(mode)));
+}
+
+static void write_queues(const struct exposition *e, const struct family *family)
+{
+	FOR_EACH_INTERFACE(e, row)
+		SAMPLE(e, family, row->queues, LABEL("interface", row->name));
+}
+
+/* argument of the families below: which table, and packets or bytes */
+enum {
+	DROPS_PACKETS,
+	DROPS_BYTES,
+	WOULD_PACKETS,
+	WOULD_BYTES,
+};
+
+static void write_drops(const struct exposition *e, const struct family *family)
+{
+	bool would = family->argument >= WOULD_PACKETS;
+	bool bytes = family->argument & 1;
+	size_t i;
+
+	FOR_EACH_INTERFACE(e, row) {
+		const struct pg_count *counts = would ? e->snapshot->gate.would_drop[row->slot]
+						      : e->snapshot->gate.drops[row->slot];
+
+		for (i = 0; i < REASONS; i++) {
+			const struct pg_count *count = &counts[reasons[i]];
+
+			if (reasons[i] < AGENT_REASONS_FROM)
+				SAMPLE(e, family, bytes ? count->bytes : count->packets,
+				       LABEL("interface", row->name)
+				       LABEL("reason", pg_drop_word(reasons[i])));
+		}
+	}
+}
+
+static void write_steered(const struct exposition *e, const struct family *family)
+{
+	char text[16];
+	uint32_t i;
+
+	FOR_EACH_INTERFACE(e, row)
+		for (i = 0; i < row->queues && i < PG_QUEUES_MAX; i++) {
+			const struct pg_count *count = &e->snapshot->gate.steered[row->slot][i];
+
+			SAMPLE(e, family, family->argument ? count->bytes : count->packets,
+			       LABEL("interface", row->name)
+			       LABEL("queue", number_text(text, i)));
+		}
+}
+
+static void write_gate_counter(const struct exposition *e, const struct family *family)
+{
+	FOR_EACH_INTERFACE(e, row)
+		SAMPLE(e, family, e->snapshot->gate.counters[row->slot][family->argument].packets,
+		       LABEL("interface", row->name));
+}
+
+static void write_xsk(const struct exposition *e, const struct family *family)
+{
+	char text[16];
+	size_t i;
+
+	for (i = 0; i < e->snapshot->xsk_count; i++) {
+		const struct pg_xsk_status *row = &e->snapshot->xsk[i];
+		uint64_t value;
+
+		memcpy(&value, (const char *)row + family->argument, sizeof(value));
+		SAMPLE(e, family, value, LABEL("interface", row->interface)
+		       LABEL("queue", number_text(text, row->queue)));
+	}
+}
+
+/* --- TCP --------------------------------------------------------------------------------------- */
+
+static void write_listener(const struct exposition *e, const struct family *family)
+{
+	char address[PG_ADDRESS_TEXT], port[16];
+	uint32_t value;
+	size_t i;
+
+	for (i = 0; i < e->snapshot->listener_count; i++) {
+		const struct pg_listener_sample *row = &e->snapshot->listeners[i];
+
+		memcpy(&value, (const char *)row + family->argument, sizeof(value));
+		SAMPLE(e, family, value, LABEL("netns", row->netns)
+		       LABEL("address", pg_address_print(&row->address, address))
+		       LABEL("port", number_text(port, row->port)));
+	}
+}
+
+static void write_netstat(const struct exposition *e, const struct family *family)
+{
+	uint64_t value;
+	size_t i;
+
+	for (i = 0; i < e->snapshot->netstat_count; i++) {
+		const struct pg_netstat_sample *row = &e->snapshot->netstat[i];
+
+		memcpy(&value, (const char *)row + family->argument, sizeof(value));
+		SAMPLE(e, family, value, LABEL("netns", row->netns));
+	}
+}
+
+/* --- the list ---------------------------------------------------------------------------------- */
+
+#define LISTENER(name, field, help)                                                             \
+	{ "tcp_" name, GAUGE, "", "netns,address,port", help, write_listener,                   \
+	  offsetof(struct pg_listener_sample, field) }
+#define XSK(field, help)                                                                        \
+	{ "xsk_" #field, COUNTER, "", "interface,queue", help, write_xsk,                       \
+	  offsetof(struct pg_xsk_status, field) }
+
+static const struct family families[] = {
+	{ "build", "info", "", "version,abi,aead_backend,instance", "what runs", write_build, 0 },
+	{ "start_time_seconds", GAUGE, "seconds", "", "when the agent started, Unix time",
+	  write_started, 0 },
+	{ "workers_alive", GAUGE, "", "", "1 if every worker turned its loop within 2 s",
+	  write_workers_alive, 0 },
+	{ "limit", GAUGE, "", "name", "bounds that the configuration sets", write_limits, 0 },
+	{ "gate_mode", GAUGE, "", "interface,mode", "1 for the mode in use", write_modes, 0 },
+	{ "gate_queues", GAUGE, "", "interface", "RX queues with a worker", write_queues, 0 },
+	{ "gate_drops", COUNTER, "", "interface,reason", "frames the gate dropped", write_drops,
+	  DROPS_PACKETS },
+	{ "gate_drop_bytes", COUNTER, "bytes", "interface,reason",
+	  "bytes of the frames the gate dropped", write_drops, DROPS_BYTES },
+	{ "gate_would_drop", COUNTER, "", "interface,reason",
+	  "frames passed to the kernel that enforce: drop would drop", write_drops, WOULD_PACKETS },
+	{ "gate_would_drop_bytes", COUNTER, "bytes", "interface,reason", "bytes of these frames",
+	  write_drops, WOULD_BYTES },
+	{ "gate_steered", COUNTER, "", "interface,queue", "frames steered to the agent",
+	  write_steered, 0 },
+	{ "gate_steered_bytes", COUNTER, "bytes", "interface,queue",
+	  "bytes of the frames steered to the agent", write_steered, 1 },
+#define PG_X(name, number, label, help)                                                         \
+	{ "gate_" label, COUNTER, "", "interface", help, write_gate_counter, number },
+	PG_COUNTERS(PG_X)
+#undef PG_X
+	{ "sessions", GAUGE, "", "endpoint,state", "sessions that exist", write_sessions, 0 },
+	{ "streams", GAUGE, "", "", "streams that exist", write_streams, 0 },
+	{ "start_sessions", GAUGE, "", "fate",
+	  "sessions at the last start: adopted from pinned memory, restored from the store, removed",
+	  write_start_sessions, 0 },
+#define PG_X(field, suffix, help)                                                               \
+	{ suffix, COUNTER, "", "", help, write_worker, offsetof(struct pg_worker_counts, field) },
+	PG_WORKER_COUNTERS(PG_X)
+#undef PG_X
+	{ "frames_rejected", COUNTER, "", "reason", "frames the agent refused", write_rejected, 0 },
+	{ "delivery_latency_seconds", "histogram", "seconds", "le",
+	  "time from receiving a frame to handing its message over", write_latency, 0 },
+	XSK(rx_dropped, "frames the kernel dropped on the socket"),
+	XSK(rx_invalid_descs, "invalid receive descriptors"),
+	XSK(tx_invalid_descs, "invalid transmit descriptors"),
+	XSK(rx_ring_full, "frames that found the receive ring full"),
+	XSK(rx_fill_ring_empty_descs, "times the fill ring was found empty"),
+	XSK(tx_ring_empty_descs, "times the transmit ring was found empty"),
+	LISTENER("accept_queue_length", accept_length, "connections that wait for accept"),
+	LISTENER("accept_queue_limit", accept_limit, "room of the accept queue"),
+	LISTENER("syn_queue_length", syn_length, "connection requests in the SYN queue"),
+	LISTENER("syn_queue_young", syn_young, "requests whose SYN-ACK was sent only once"),
+	LISTENER("syn_queue_limit", syn_limit, "room of the SYN queue"),
+#define PG_X(field, suffix, help)                                                               \
+	{ "tcp_" suffix, COUNTER, "", "netns", help, write_netstat,                             \
+	  offsetof(struct pg_netstat_sample, field) },
+	PG_NETSTAT_METRICS(PG_X)
+#undef PG_X
+};
+
+#define FAMILIES (sizeof(families) / sizeof(families[0]))
+
+void pg_metrics_expose(const struct pg_metrics_snapshot *snapshot, FILE *file)
+{
+	struct exposition e = { file, snapshot };
+	const struct family *family;
+
+	for (family = families; family < families + FAMILIES; family++) {
+		fprintf(file, "# TYPE packgate_%s %s\n", family->name, family->type);
+		if (*family->unit)
+			fprintf(file, "# UNIT packgate_%s %s\n", family->name, family->unit);
+		fprintf(file, "# HELP packgate_%s ", family->name);
+		write_escaped(file, family->help);
+		fputc('\n', file);
+		family->write(&e, family);
+	}
+	fputs("# EOF\n", file);
+}
+
+/* --- docs/metrics.md --------------------------------------------------------------------------- */
+
+static void write_reasons(FILE *file, bool agent)
+{
+	fputs("\n| reason | meaning |\n|---|---|\n", file);
+#define PG_X(name, number, label, help)                                                         \
+	if ((number >= AGENT_REASONS_FROM) == agent)                                            \
+		fprintf(file, "| `%s` | %s |\n", label, help);
+	PG_DROPS(PG_X)
+#undef PG_X
+}
+
+static void write_words(FILE *file)
+{
+	struct pg_limits limits = { 0 };
+	struct pg_limit limit;
+	size_t i;
+
+	fputs("\n## Modes\n\nLabel `mode` of `packgate_gate_mode`.\n\n| mode | meaning |\n|---|---|\n",
+	      file);
+#define PG_X(name, label, help) fprintf(file, "| `%s` | %s |\n", label, help);
+	PG_GATE_MODES(PG_X)
+#undef PG_X
+	fputs("\n## Limits\n\nLabel `name` of `packgate_limit`: the keys under `limits:`.\n\n"
+	      "| name | unit | meaning |\n|---|---|---|\n", file);
+	for (i = 0; pg_config_limit(&limits, i, &limit); i++)
+		fprintf(file, "| `%s` | %s | %s |\n", limit.name, limit.unit, limit.help);
+}
+
+void pg_metrics_write_doc(FILE *file)
+{
+	const struct family *family;
+
+	fputs("# Metrics\n\n"
+	      "Generated by `packgated --print-metrics-doc`; `make docs` writes it anew.\n\n"
+	      "The agent serves OpenMetrics 1.0 at `http://127.0.0.1:9747/metrics` (configuration "
+	      "`metrics: { listen: ... }`)\nand on the control socket at `/v1/metrics`. A scrape "
+	      "reads maps and listeners at that moment.\n`/healthz` answers 200, or 503 with the "
+	      "reasons. No metric has a label per session.\n\n"
+	      "| metric | type | labels | meaning |\n|---|---|---|---|\n", file);
+	for (family = families; family < families + FAMILIES; family++)
+		fprintf(file, "| `packgate_%s%s` | %s | %s | %s |\n", family->name,
+			suffix(family), family->type, family->labels, family->help);
+	fputs("\n## Reasons of the gate\n\nLabel `reason` of `packgate_gate_drops_total`, "
+	      "`packgate_gate_would_drop_total` and their bytes; each is there at 0 too.\n", file);
+	write_reasons(file, false);
+	fputs("\n## Reasons of the agent\n\nFurther values of the label `reason` of "
+	      "`packgate_frames_rejected_total`; the agent may give those of the gate as well.\n",
+	      file);
+	write_reasons(file, true);
+	write_words(file);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_WORKER_INTERNAL_H
+#define PG_WORKER_INTERNAL_H
+
+#include "worker.h"
+
+/* Shared by the files of the worker; nobody else includes it. */
+
+#define BATCH		 PG_XSK_BATCH
+#define PAYLOAD_ROOM	 128 /* bytes in front of an outgoing frame, for the link and IP headers */
+#define CLOSE_LINGER_MS	 10000 /* late frames of a closed session are told from foreign ones */
+#define KEY_CACHE_ENTRIES 4096
+
+/* One datagram of the batch, wherever it came from. */
+struct datagram {
+	uint8_t *payload;
+	uint32_t bytes;
+	struct pg_frame frame;
+	struct pg_engine_source source;
+	struct pg_route route; /* back to its sender; ifindex 0 = through the kernel */
+	struct pg_entry *entry;
+	uint16_t endpoint; /* 0 = unknown until its session is found */
+	uint8_t from;	   /* worker that received it */
+	uint8_t hops;
+};
+
+struct pg_worker {
+	uint32_t index;
+	bool spin, serves_sockets, stopping;
+	pthread_t thread;
+	bool started;
+	struct pg_session_table *table;
+	struct pg_store *store;
+	struct pg_worker **peers;
+	uint32_t peer_count;
+	struct pg_inbox inbox;
+	struct pg_xsk *xsk;
+	pthread_mutex_t xsk_lock; /* against pg_worker_xsk_statistics alone */
+	uint32_t ifindex;
+	const struct pg_view *view;
+	struct pg_engine_env env;
+	struct pg_wheel wheel;
+	struct pg_worker_counts counts;
+	uint64_t received_ns; /* when the batch at hand was taken */
+	uint32_t delivered;   /* messages of the batch at hand */
+	_Atomic uint64_t last_turn_ms;
+	struct pg_entry *touched;
+	struct pg_entry *unowned; /* closed entries to free after the batch */
+	struct pg_app_out *outs[PG_APPS_MAX];
+	bool any_out;
+	uint32_t turn;
+
+	/* data frames that wait for the AEAD, in order of arrival */
+	struct datagram *pending[BATCH];
+	struct pg_aead_job jobs[BATCH];
+	uint32_t pending_count;
+	struct datagram datagrams[BATCH];
+
+	/* room for frames that leave through the kernel */
+	uint8_t kernel_frame[PAYLOAD_ROOM + PG_FRAME_MAX];
+	bool frame_from_xsk;
+	uint8_t *frame_room;
+	uint8_t receive_buffers[BATCH][PG_FRAME_MAX + 64];
+};
+
+static inline void pg_worker_reject(struct pg_worker *worker, struct pg_entry *entry,
+				    enum pg_drop drop)
+{
+	worker->counts.rejected[drop]++;
+	if (entry)
+		entry->rejected++;
+}
+
+void pg_worker_touch(struct pg_worker *worker, struct pg_entry *entry);
+
+/* --- worker_receive.c -------------------------------------------------------------------------- */
+
+/* Takes datagram into the batch; its frame, source and route are filled but for the session. */
+void pg_worker_take(struct pg_worker *worker, struct datagram *datagram);
+/* Opens and applies what is pending. */
+void pg_worker_run(struct pg_worker *worker);
+/* Ends the batch: hands records on, publishes windows, sends frames, sets timers. */
+void pg_worker_finish_batch(struct pg_worker *worker);
+void pg_worker_receive_xsk(struct pg_worker *worker, const struct pg_xsk_frame *frames,
+			   uint32_t count);
+/* Reads up to a batch from a kernel UDP socket; returns how many datagrams came. */
+uint32_t pg_worker_receive_socket(struct pg_worker *worker, uint16_t endpoint);
+
+/* --- worker_session.c -------------------------------------------------------------------------- */
+
+extern const struct pg_engine_ops pg_worker_engine_ops;
+
+/* Message handlers; each returns what the waiter is told. */
+int pg_worker_add(struct pg_worker *worker, const struct pg_session_add *add);
+int pg_worker_adopt(struct pg_worker *worker, struct pg_entry *entry);
+int pg_worker_close(struct pg_worker *worker, uint32_t session, uint64_t handle, uint8_t code);
+int pg_worker_app_record(struct pg_worker *worker, const struct pg_message *message);
+/* True when the message went on to the session's owner. */
+bool pg_worker_reserved(struct pg_worker *worker, struct pg_message *message);
+void pg_worker_fire(struct pg_worker *worker, struct pg_entry *entry);
+/* After any engine call: cleans up a session that ended in it. */
+void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry);
+void pg_worker_hand_over(struct pg_worker *worker, struct pg_entry *entry, uint8_t to);
+void pg_worker_rearm(struct pg_worker *worker, struct pg_entry *entry);
+void pg_worker_fill_rows(struct pg_worker *worker, uint32_t first, uint32_t last,
+			 struct pg_session_rows *rows);
+
+/* The entry of a slot when this worker owns it, or NULL. */
+struct pg_entry *pg_worker_entry(struct pg_worker *worker, uint32_t slot);
+
+/* Whether a session that this worker owns is still in its inbox, handed over by another. */
+bool pg_worker_arriving(struct pg_worker *worker, uint32_t slot);
+
+/* The place of records for the application of an endpoint, or NULL without one. */
+struct pg_app_out *pg_worker_out(struct pg_worker *worker, uint16_t endpoint);
+
+#endif

@@ -1,0 +1,764 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "aead.h"
+#include "cleanup.h"
+#include "worker_internal.h"
+
+#define SEND_BLOCK 4096 /* packIds of one reservation at most, PROTOCOL section 2 */
+
+static struct pg_worker *worker_of(struct pg_engine *engine)
+{
+	return engine->env->owner;
+}
+
+static struct pg_entry *entry_of(struct pg_engine *engine)
+{
+	return engine->owner;
+}
+
+struct pg_entry *pg_worker_entry(struct pg_worker *worker, uint32_t slot)
+{
+	struct pg_session_table *table = worker->table;
+	struct pg_entry *entry;
+
+	/* the entries of others may be freed under our hands */
+	if (atomic_load_explicit(&table->owners[slot], memory_order_acquire) != worker->index)
+		return NULL;
+	entry = atomic_load_explicit(&table->entries[slot], memory_order_acquire);
+	return entry && entry->engine.env == &worker->env ? entry : NULL;
+}
+
+/* --- records for the application --------------------------------------------------------------- */
+
+struct pg_app_out *pg_worker_out(struct pg_worker *worker, uint16_t endpoint)
+{
+	const struct pg_app_connection *app = worker->view->endpoints[endpoint].app;
+	struct pg_app_out *out;
+
+	if (!app)
+		return NULL;
+	out = worker->outs[app->index];
+	return out && !out->dead ? out : NULL;
+}
+
+static int put_record(struct pg_worker *worker, struct pg_entry *entry,
+		      const struct pg_engine_event *event)
+{
+	struct pg_app_out *out = pg_worker_out(worker, entry->endpoint);
+	struct pg_app_record record = {
+		.kind = event->kind,
+		.transport = PG_APP_UDP,
+		.endpoint = pg_be32(worker->view->endpoints[entry->endpoint].id),
+		.session = pg_be64(entry->engine.handle),
+		.stream = pg_be32(event->stream),
+		.message = pg_be32(event->message),
+		.length = pg_be32(event->length),
+	};
+
+	if (!out)
+		return -ENOTCONN;
+	return pg_app_out_put(out, &record, event->bytes, event->length);
+}
+
+/* An application hears of a session before the first record of it. */
+static void announce(struct pg_worker *worker, struct pg_entry *entry)
+{
+	struct pg_app_out *out = pg_worker_out(worker, entry->endpoint);
+	struct pg_engine_event event = { .kind = PG_APP_SESSION_OPEN };
+	struct pg_peer peer;
+	char text[PG_PEER_TEXT];
+
+	if (!out || entry->announced == out->connection->id)
+		return;
+	pg_peer_from_line(entry->engine.line, &peer);
+	event.bytes = (const uint8_t *)pg_address_print_peer(&peer, text);
+	event.length = strlen(text);
+	if (!put_record(worker, entry, &event))
+		entry->announced = out->connection->id;
+}
+
+/* --- what the engine asks ---------------------------------------------------------------------- */
+
+static enum pg_drop op_ready(struct pg_engine *engine, uint32_t stream, uint32_t bytes)
+{
+	struct pg_worker *worker = worker_of(engine);
+	struct pg_entry *entry = entry_of(engine);
+	struct pg_app_out *out;
+
+	switch (worker->view->endpoints[entry->endpoint].deliver) {
+	case PG_DELIVER_ECHO:
+		return pg_engine_sendable(engine, stream, bytes) ? PG_DROP_SEND_BLOCKED :
+								   PG_DROP_NONE;
+	case PG_DELIVER_APP:
+		out = pg_worker_out(worker, entry->endpoint);
+		if (!out)
+			return PG_DROP_NO_APPLICATION;
+		return pg_app_out_ready(out, bytes) ? PG_DROP_NONE : PG_DROP_APP_FULL;
+	default:
+		return PG_DROP_NONE;
+	}
+}
+
+static void count_delivery(struct pg_worker *worker, uint32_t bytes)
+{
+	worker->counts.messages_delivered++;
+	worker->counts.bytes_delivered += bytes;
+	worker->delivered++;
+}
+
+static void op_event(struct pg_engine *engine, const struct pg_engine_event *event)
+{
+	struct pg_worker *worker = worker_of(engine);
+	struct pg_entry *entry = entry_of(engine);
+	uint8_t deliver = worker->view->endpoints[entry->endpoint].deliver;
+
+	if (event->kind == PG_APP_GAP)
+		entry->gaps++;
+	if (deliver == PG_DELIVER_ECHO && event->kind == PG_APP_MESSAGE &&
+	    pg_engine_send(engine, event->stream, event->bytes, event->length, 0))
+		pg_worker_reject(worker, entry, PG_DROP_SEND_BLOCKED);
+	if (deliver != PG_DELIVER_APP)
+		return;
+	announce(worker, entry);
+	if (put_record(worker, entry, event))
+		worker->counts.app_events_lost++;
+	else if (event->kind == PG_APP_MESSAGE)
+		count_delivery(worker, event->length);
+}
+
+/* Whether this session's frames can leave through the worker's own AF_XDP socket. */
+static bool leaves_by_xsk(const struct pg_worker *worker, const struct pg_entry *entry)
+{
+	return worker->xsk && entry->route.ifindex && entry->route.ifindex == worker->ifindex;
+}
+
+static uint8_t *op_frame_alloc(struct pg_engine *engine)
+{
+	struct pg_worker *worker = worker_of(engine);
+	struct pg_entry *entry = entry_of(engine);
+
+	/* room that was asked for and never sent */
+	if (worker->frame_room && worker->frame_from_xsk)
+		pg_xsk_cancel(worker->xsk, worker->frame_room);
+	worker->frame_from_xsk = leaves_by_xsk(worker, entry);
+	worker->frame_room = worker->frame_from_xsk ? pg_xsk_alloc(worker->xsk) :
+						      worker->kernel_frame;
+	if (!worker->frame_room) {
+		worker->counts.transmit_full++;
+		return NULL;
+	}
+	return worker->frame_room + PAYLOAD_ROOM;
+}
+
+static void fill_sockaddr(const struct pg_session *line, int family, struct sockaddr_storage *to,
+			  socklen_t *ret_bytes)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)to;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)to;
+
+	memset(to, 0, sizeof(*to));
+	if (family == AF_INET) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = line->peer_port_be;
+		v4->sin_addr.s_addr = line->peer[1] >> 32;
+		*ret_bytes = sizeof(*v4);
+		return;
+	}
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = line->peer_port_be;
+	memcpy(&v6->sin6_addr, line->peer, sizeof(v6->sin6_addr));
+	*ret_bytes = sizeof(*v6);
+}
+
+/* The source address of an answer that leaves through a wildcard socket. */
+static void fill_pktinfo(struct msghdr *message, const struct pg_route *route)
+{
+	struct cmsghdr *c = message->msg_control;
+
+	if (route->family == 4) {
+		struct in_pktinfo info = { .ipi_spec_dst.s_addr = route->local[1] >> 32 };
+
+		c->cmsg_level = IPPROTO_IP;
+		c->cmsg_type = IP_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(info));
+		memcpy(CMSG_DATA(c), &info, sizeof(info));
+		message->msg_controllen = CMSG_SPACE(sizeof(info));
+	} else if (route->family == 6) {
+		struct in6_pktinfo info = { 0 };
+
+		memcpy(&info.ipi6_addr, route->local, sizeof(info.ipi6_addr));
+		c->cmsg_level = IPPROTO_IPV6;
+		c->cmsg_type = IPV6_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(info));
+		memcpy(CMSG_DATA(c), &info, sizeof(info));
+		message->msg_controllen = CMSG_SPACE(sizeof(info));
+	} else {
+		message->msg_control = NULL;
+		message->msg_controllen = 0;
+	}
+}
+
+static void send_by_kernel(struct pg_worker *worker, const struct pg_entry *entry, uint8_t *frame,
+			   uint32_t bytes)
+{
+	const struct pg_view_endpoint *view = &worker->view->endpoints[entry->endpoint];
+	uint8_t control[64] __attribute__((aligned(8))) = { 0 };
+	struct iovec vector = { .iov_base = frame, .iov_len = bytes };
+	struct sockaddr_storage to;
+	struct msghdr message = {
+		.msg_name = &to,
+		.msg_iov = &vector,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+
+	if (view->socket < 0) {
+		worker->counts.transmit_full++;
+		return;
+	}
+	fill_sockaddr(entry->engine.line, view->family == 4 ? AF_INET : AF_INET6, &to,
+		      &message.msg_namelen);
+	fill_pktinfo(&message, &entry->route);
+	if (sendmsg(view->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		worker->counts.transmit_full++;
+}
+
+static void op_frame_send(struct pg_engine *engine, uint8_t *frame, uint32_t bytes)
+{
+	struct pg_worker *worker = worker_of(engine);
+	struct pg_entry *entry = entry_of(engine);
+	const struct pg_session *line = engine->line;
+	uint64_t peer[2] = { line->peer[0], line->peer[1] };
+	uint8_t *start;
+
+	worker->frame_room = NULL;
+	worker->counts.frames_sent++;
+	if (frame[PG_AT_OPCODE] == PG_OP_DATA) {
+		entry->frames_out++;
+		entry->bytes_out += bytes;
+	}
+	if (!worker->frame_from_xsk) {
+		send_by_kernel(worker, entry, frame, bytes);
+		return;
+	}
+	start = pg_packet_finish(frame, bytes, &entry->route, peer, line->peer_port_be);
+	pg_xsk_send(worker->xsk, start, frame + bytes - start);
+}
+
+static int op_stream_attach(struct pg_engine *engine, uint32_t stream,
+			    struct pg_stream_memory *ret_memory)
+{
+	struct pg_session_table *table = worker_of(engine)->table;
+	struct pg_maps *maps = table->maps;
+	uint32_t slot;
+	int err;
+
+	err = pg_table_take_stream(table, &slot);
+	if (err)
+		return err;
+	maps->stream_lines[slot].session_slot = entry_of(engine)->slot;
+	maps->stream_lines[slot].stream = stream;
+	maps->stream_windows[slot].handle = engine->handle;
+	ret_memory->line = &maps->stream_lines[slot];
+	ret_memory->window = &maps->stream_windows[slot];
+	ret_memory->slot = slot;
+	return 0;
+}
+
+static int op_stream_publish(struct pg_engine *engine, const struct pg_stream *stream)
+{
+	struct pg_stream_key key = {
+		.session_slot = entry_of(engine)->slot,
+		.stream = stream->series.stream,
+	};
+	struct pg_stream_ref ref = { .slot = stream->slot };
+
+	if (bpf_map_update_elem(worker_of(engine)->table->maps->streams, &key, &ref, BPF_ANY))
+		return -errno;
+	return 0;
+}
+
+static void op_stream_detach(struct pg_engine *engine, const struct pg_stream *stream)
+{
+	struct pg_session_table *table = worker_of(engine)->table;
+	struct pg_stream_key key = {
+		.session_slot = entry_of(engine)->slot,
+		.stream = stream->series.stream,
+	};
+
+	bpf_map_delete_elem(table->maps->streams, &key);
+	pg_table_give_stream(table, stream->slot);
+}
+
+/* Where the answer to a reservation goes: to whoever owns the slot then. */
+struct reservation {
+	struct pg_worker *worker;
+	uint32_t slot;
+};
+
+/* In the store's thread. */
+static void answer_reservation(void *context, uint64_t handle, enum pg_reserve_kind kind,
+			       uint64_t bound, int result)
+{
+	struct pg_message *message = pg_message_new(PG_MESSAGE_RESERVED, NULL, 0);
+	PG_FREE struct reservation *reservation = context;
+
+	if (!message)
+		return;
+	message->reserved.handle = handle;
+	message->reserved.slot = reservation->slot;
+	message->reserved.bound = bound > UINT32_MAX ? UINT32_MAX : bound;
+	message->reserved.kind = kind == PG_RESERVE_TX ? PG_ENGINE_RESERVE_SEND :
+							 PG_ENGINE_RESERVE_STREAM;
+	message->reserved.result = result;
+	pg_inbox_post(&reservation->worker->inbox, message);
+}
+
+static void op_reserve(struct pg_engine *engine, enum pg_reserve kind, uint32_t bound)
+{
+	enum pg_reserve_kind what = kind == PG_ENGINE_RESERVE_SEND ? PG_RESERVE_TX :
+								     PG_RESERVE_STREAM;
+	struct reservation *reservation = malloc(sizeof(*reservation));
+	struct pg_worker *worker = worker_of(engine);
+
+	if (reservation)
+		*reservation = (struct reservation){ worker, entry_of(engine)->slot };
+	if (!reservation || pg_store_reserve(worker->store, PG_HANDLE_STORED(engine->handle), what, bound,
+					     answer_reservation, reservation)) {
+		free(reservation);
+		engine->reserving = 0; /* asked again with the next packet */
+	}
+}
+
+static void op_peer_moved(struct pg_engine *engine)
+{
+	struct pg_worker *worker = worker_of(engine);
+	struct pg_entry *entry = entry_of(engine);
+	struct pg_peer peer;
+
+	/* a restored peer has no link address yet */
+	if (!engine->roaming)
+		entry->route.ifindex = 0;
+	pg_peer_from_line(engine->line, &peer);
+	pg_store_update_peer(worker->store, PG_HANDLE_STORED(engine->handle), &peer);
+}
+
+static void op_closed(struct pg_engine *engine, uint8_t code)
+{
+	struct pg_entry *entry = entry_of(engine);
+
+	entry->closed = true;
+	entry->close_code = code;
+	pg_worker_touch(worker_of(engine), entry);
+}
+
+static void op_random(uint8_t *bytes, uint32_t count)
+{
+	if (getrandom(bytes, count, 0) != (ssize_t)count)
+		memset(bytes, 0x5a, count); /* cannot fail for so few bytes */
+}
+
+const struct pg_engine_ops pg_worker_engine_ops = {
+	.ready = op_ready,
+	.event = op_event,
+	.frame_alloc = op_frame_alloc,
+	.frame_send = op_frame_send,
+	.stream_attach = op_stream_attach,
+	.stream_publish = op_stream_publish,
+	.stream_detach = op_stream_detach,
+	.reserve = op_reserve,
+	.peer_moved = op_peer_moved,
+	.closed = op_closed,
+	.random = op_random,
+};
+
+/* --- life of a session ------------------------------------------------------------------------- */
+
+void pg_worker_rearm(struct pg_worker *worker, struct pg_entry *entry)
+{
+	uint64_t deadline = entry->engine.deadline_ms;
+	uint64_t left;
+
+	if (entry->linger_until_ms) {
+		pg_timer_set(&worker->wheel, &entry->timer, entry->linger_until_ms);
+		return;
+	}
+	if (entry->expires_ms) {
+		left = entry->expires_ms > worker->env.unix_ms ?
+			       entry->expires_ms - worker->env.unix_ms :
+			       0;
+		if (worker->env.now_ms + left < deadline)
+			deadline = worker->env.now_ms + left;
+	}
+	pg_timer_set(&worker->wheel, &entry->timer, deadline);
+}
+
+/* Frees the slot of a closed session. */
+static void forget(struct pg_worker *worker, struct pg_entry *entry)
+{
+	struct pg_session_table *table = worker->table;
+
+	pg_timer_cancel(&worker->wheel, &entry->timer);
+	pg_table_retract(table, entry->slot);
+	atomic_store(&table->entries[entry->slot], NULL);
+	atomic_store(&table->owners[entry->slot], PG_OWNER_NONE);
+	entry->engine.env = NULL;
+	if (entry->touched) {
+		struct pg_entry **at = &worker->touched;
+
+		while (*at != entry)
+			at = &(*at)->touched_next;
+		*at = entry->touched_next;
+	}
+	entry->touched_next = worker->unowned;
+	worker->unowned = entry;
+}
+
+void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry)
+{
+	struct pg_engine_event event = { .kind = PG_APP_SESSION_CLOSED, .length = 1 };
+	struct pg_engine *engine = &entry->engine;
+
+	if (!entry->closed || entry->linger_until_ms)
+		return;
+	event.bytes = &entry->close_code;
+	op_event(engine, &event);
+	while (engine->streams) {
+		struct pg_stream *stream = engine->streams;
+
+		op_stream_detach(engine, stream);
+		engine->streams = stream->next;
+		pg_receive_buffer_free(stream->series.received);
+		pg_send_buffer_free(stream->series.sent);
+		free(stream);
+	}
+	__atomic_store_n(&engine->line->state, PG_SESSION_CLOSE, __ATOMIC_RELEASE);
+	pg_engine_done(engine);
+	pg_store_remove_async(worker->store, PG_HANDLE_STORED(engine->handle), NULL, NULL);
+	atomic_fetch_sub(&worker->table->sessions, 1);
+	entry->linger_until_ms = worker->env.now_ms + CLOSE_LINGER_MS;
+	pg_worker_rearm(worker, entry);
+}
+
+void pg_worker_fire(struct pg_worker *worker, struct pg_entry *entry)
+{
+	if (entry->linger_until_ms) {
+		forget(worker, entry);
+		return;
+	}
+	pg_worker_touch(worker, entry);
+	if (entry->expires_ms && worker->env.unix_ms >= entry->expires_ms)
+		pg_engine_close(&entry->engine, PG_GOAWAY_EXPIRED);
+	else if (entry->engine.deadline_ms <= worker->env.now_ms)
+		pg_engine_timer(&entry->engine);
+	pg_worker_after(worker, entry);
+}
+
+int pg_worker_adopt(struct pg_worker *worker, struct pg_entry *entry)
+{
+	entry->engine.env = &worker->env;
+	pg_worker_touch(worker, entry);
+	return 0;
+}
+
+bool pg_worker_arriving(struct pg_worker *worker, uint32_t slot)
+{
+	struct pg_entry *entry = atomic_load(&worker->table->entries[slot]);
+
+	return entry && entry->engine.env != &worker->env;
+}
+
+/* Streams that an earlier process left in the pinned maps. */
+static void adopt_streams(struct pg_worker *worker, struct pg_entry *entry)
+{
+	struct pg_session_table *table = worker->table;
+	uint32_t next = table->adopt_first[entry->slot];
+
+	for (; next; next = table->adopt_next[next - 1]) {
+		struct pg_stream_memory memory = {
+			.line = &table->maps->stream_lines[next - 1],
+			.window = &table->maps->stream_windows[next - 1],
+			.slot = next - 1,
+		};
+
+		pg_engine_adopt_stream(&entry->engine, memory.line->stream, &memory);
+	}
+}
+
+static void start_engine(struct pg_worker *worker, const struct pg_session_add *add)
+{
+	struct pg_maps *maps = worker->table->maps;
+	struct pg_entry *entry = add->entry;
+	struct pg_engine_start start = {
+		.line = &maps->sessions[entry->slot],
+		.window = &maps->windows[entry->slot],
+		.opened = &maps->opened[entry->slot],
+		.keys = &add->keys,
+		.handle = add->handle,
+		.aead = add->aead,
+		.guard = add->guard,
+		.roams = add->roams,
+		.owner = entry,
+	};
+
+	if (!add->adopt)
+		pg_table_publish(worker->table, entry->slot, add);
+	pg_engine_init(&entry->engine, &worker->env, &start);
+}
+
+int pg_worker_add(struct pg_worker *worker, const struct pg_session_add *add)
+{
+	struct pg_session_table *table = worker->table;
+	struct pg_entry *entry = add->entry;
+	struct pg_entry *old = pg_worker_entry(worker, entry->slot);
+
+	if (old && !old->linger_until_ms)
+		return -EEXIST;
+	if (old)
+		forget(worker, old);
+	start_engine(worker, add);
+	atomic_store(&table->entries[entry->slot], entry);
+	atomic_store(&table->owners[entry->slot], worker->index);
+	atomic_fetch_add(&table->sessions, 1);
+	if (add->adopt && table->adopt_first)
+		adopt_streams(worker, entry);
+	announce(worker, entry);
+	pg_engine_adopted(&entry->engine);
+	if (add->saved) {
+		/* its counter stands beyond what was reserved: have a block before it sends */
+		uint32_t next = entry->engine.series.window->next_send;
+
+		entry->engine.reserving =
+			next > PG_PACK_ID_LAST - SEND_BLOCK ? PG_PACK_ID_LAST : next + SEND_BLOCK;
+		op_reserve(&entry->engine, PG_ENGINE_RESERVE_SEND, entry->engine.reserving);
+	}
+	pg_worker_touch(worker, entry);
+	return 0;
+}
+
+int pg_worker_close(struct pg_worker *worker, uint32_t session, uint64_t handle, uint8_t code)
+{
+	uint32_t slot = pg_table_slot(worker->table, session);
+	struct pg_entry *entry = pg_worker_entry(worker, slot);
+
+	if (!entry || entry->id != session || entry->linger_until_ms ||
+	    (handle && entry->engine.handle != handle))
+		return -ENOENT;
+	pg_engine_close(&entry->engine, code);
+	pg_worker_after(worker, entry);
+	return 0;
+}
+
+void pg_worker_hand_over(struct pg_worker *worker, struct pg_entry *entry, uint8_t to)
+{
+	struct pg_message *message = pg_message_new(PG_MESSAGE_ADOPT, NULL, 0);
+
+	entry->forwarded = false;
+	if (!message || to >= worker->peer_count || to == worker->index) {
+		free(message);
+		return;
+	}
+	pg_timer_cancel(&worker->wheel, &entry->timer);
+	pg_key_cache_forget(worker->env.keys, entry->engine.handle);
+	entry->engine.env = NULL;
+	message->entry = entry;
+	pg_inbox_post(&worker->peers[to]->inbox, message);
+	atomic_store_explicit(&worker->table->owners[entry->slot], to, memory_order_release);
+	worker->counts.handed_over++;
+}
+
+/* --- posted work ------------------------------------------------------------------------------- */
+
+static void app_error(struct pg_worker *worker, struct pg_entry *entry,
+		      const struct pg_message *message, const char *text)
+{
+	struct pg_engine_event event = {
+		.kind = PG_APP_ERROR,
+		.stream = message->app.stream,
+		.message = message->app.message,
+		.bytes = (const uint8_t *)text,
+		.length = strlen(text),
+	};
+
+	if (put_record(worker, entry, &event))
+		worker->counts.app_events_lost++;
+}
+
+static const char *send_refusal(int err)
+{
+	switch (-err) {
+	case EMSGSIZE:
+		return "message refused: longer than one frame carries; fragments are not sent yet";
+	case ENOENT:
+		return "message refused: no such stream";
+	case EPIPE:
+		return "message refused: the stream is closing";
+	case ENOBUFS:
+		return "message refused: 1024 packets of this series are not acked yet";
+	case EAGAIN:
+		return "message refused: no room to send now, try again";
+	case ESHUTDOWN:
+		return "message refused: the packIds of this session are used up";
+	default:
+		return "message refused: out of memory";
+	}
+}
+
+static const char *app_do(struct pg_worker *worker, struct pg_entry *entry,
+			  const struct pg_message *message)
+{
+	struct pg_engine *engine = &entry->engine;
+	int err;
+
+	switch (message->app.kind) {
+	case PG_APP_MESSAGE:
+		err = pg_engine_send(engine, message->app.stream, message->data, message->bytes,
+				     message->app.message);
+		return err ? send_refusal(err) : NULL;
+	case PG_APP_SESSION_CLOSED:
+		pg_engine_close(engine, message->bytes ? message->data[0] : PG_GOAWAY_NORMAL);
+		return NULL;
+	case PG_APP_STREAM_CLOSED:
+		err = pg_engine_close_stream(engine, message->app.stream);
+		return err ? "stream close refused: no such stream, or it is closing already" :
+			     NULL;
+	default:
+		return "record refused: only the client opens streams";
+	}
+}
+
+int pg_worker_app_record(struct pg_worker *worker, const struct pg_message *message)
+{
+	struct pg_entry *entry = pg_worker_entry(worker, message->app.slot);
+	struct pg_app_out *out;
+	const char *refusal;
+
+	if (!entry || entry->engine.handle != message->app.handle || entry->linger_until_ms)
+		return -ENOENT;
+	out = pg_worker_out(worker, entry->endpoint);
+	if (!out || out->connection->id != message->app.connection)
+		return -EPERM;
+	pg_worker_touch(worker, entry);
+	refusal = app_do(worker, entry, message);
+	if (refusal)
+		app_error(worker, entry, message, refusal);
+	pg_worker_after(worker, entry);
+	return 0;
+}
+
+bool pg_worker_reserved(struct pg_worker *worker, struct pg_message *message)
+{
+	uint32_t slot = message->reserved.slot;
+	uint8_t owner = atomic_load(&worker->table->owners[slot]);
+	struct pg_entry *entry;
+
+	if (owner != worker->index && owner < worker->peer_count) {
+		pg_inbox_post(&worker->peers[owner]->inbox, message);
+		return true;
+	}
+	entry = pg_worker_entry(worker, slot);
+	if (!entry || entry->linger_until_ms ||
+	    PG_HANDLE_STORED(entry->engine.handle) != message->reserved.handle)
+		return false;
+	if (message->reserved.result) {
+		entry->engine.reserving = 0;
+		entry->engine.opening = 0;
+		return false;
+	}
+	pg_worker_touch(worker, entry);
+	pg_engine_reserved(&entry->engine, message->reserved.kind, message->reserved.bound);
+	pg_engine_resume(&entry->engine);
+	pg_worker_after(worker, entry);
+	return false;
+}
+
+/* --- listing ----------------------------------------------------------------------------------- */
+
+static int grow(void **rows, size_t *capacity, size_t count, size_t bytes)
+{
+	size_t wanted = *capacity ? *capacity * 2 : 64;
+	void *larger;
+
+	if (count < *capacity)
+		return 0;
+	larger = realloc(*rows, wanted * bytes);
+	if (!larger)
+		return -ENOMEM;
+	*rows = larger;
+	*capacity = wanted;
+	return 0;
+}
+
+static void fill_session(struct pg_worker *worker, const struct pg_entry *entry,
+			 struct pg_session_status *row)
+{
+	const struct pg_engine *engine = &entry->engine;
+
+	memset(row, 0, sizeof(*row));
+	row->handle = engine->handle;
+	row->session = entry->id;
+	memcpy(row->endpoint, worker->view->endpoints[entry->endpoint].name, sizeof(row->endpoint));
+	pg_peer_from_line(engine->line, &row->peer);
+	row->state = engine->line->state;
+	row->policy = engine->line->policy;
+	row->aead = engine->aead;
+	row->guard = engine->guard;
+	row->worker = worker->index;
+	row->streams = engine->stream_count;
+	row->highest_received = engine->series.highest;
+	row->next_deliver = engine->series.next_deliver;
+	row->next_send = engine->series.window->next_send;
+	row->frames_in = entry->frames_in;
+	row->bytes_in = entry->bytes_in;
+	row->frames_out = entry->frames_out;
+	row->bytes_out = entry->bytes_out;
+	row->rejected = entry->rejected;
+	row->gaps = entry->gaps;
+	row->last_active_ms = engine->last_active_ms;
+	row->created_ms = entry->created_ms;
+	row->expires_ms = entry->expires_ms;
+}
+
+static void fill_streams(const struct pg_entry *entry, struct pg_session_rows *rows)
+{
+	for (const struct pg_stream *s = entry->engine.streams; s; s = s->next) {
+		if (grow((void **)&rows->streams, &rows->stream_capacity, rows->stream_count,
+			 sizeof(*rows->streams)))
+			return;
+		rows->streams[rows->stream_count++] = (struct pg_stream_status){
+			.session = entry->id,
+			.stream = s->series.stream,
+			.state = s->line->state,
+			.policy = s->series.policy,
+			.highest_received = s->series.highest,
+			.next_deliver = s->series.next_deliver,
+			.next_send = s->series.window->next_send,
+		};
+	}
+}
+
+void pg_worker_fill_rows(struct pg_worker *worker, uint32_t first, uint32_t last,
+			 struct pg_session_rows *rows)
+{
+	for (uint32_t slot = first; slot < last; slot++) {
+		struct pg_entry *entry = pg_worker_entry(worker, slot);
+
+		if (!entry || entry->linger_until_ms)
+			continue;
+		if (rows->want_streams) {
+			fill_streams(entry, rows);
+			continue;
+		}
+		if (grow((void **)&rows->rows, &rows->capacity, rows->count, sizeof(*rows->rows)))
+			return;
+		fill_session(worker, entry, &rows->rows[rows->count++]);
+	}
+}
