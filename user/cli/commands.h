@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_CLI_COMMANDS_H
+#define PG_CLI_COMMANDS_H
+
+#include "cli.h"
+
+/* The verbs; contracts as in struct cli_command. */
+int cmd_status(const struct cli_args *args);
+int cmd_attach(const struct cli_args *args);
+int cmd_confirm(const struct cli_args *args);
+int cmd_detach(const struct cli_args *args);
+int cmd_reload(const struct cli_args *args);
+int cmd_endpoint_list(const struct cli_args *args);
+int cmd_session_add(const struct cli_args *args);
+int cmd_session_list(const struct cli_args *args);
+int cmd_session_show(const struct cli_args *args);
+int cmd_session_close(const struct cli_args *args);
+int cmd_stream_list(const struct cli_args *args);
+int cmd_listeners(const struct cli_args *args);
+int cmd_drops(const struct cli_args *args);
+int cmd_metrics(const struct cli_args *args);
+int cmd_keygen(const struct cli_args *args);
+int cmd_doctor(const struct cli_args *args);
+int cmd_ping(int argc, char **argv);
+int cmd_demo(int argc, char **argv);
+
+#endif
