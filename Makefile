@@ -42,6 +42,10 @@ SAN_AGENT_OBJ := $(filter-out $(BUILD)/san/agent/main.o,$(AGENT_SRC:user/%.c=$(B
 UNIT_BIN  := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
 PROG_BIN  := $(PROG_SRC:tests/%.c=$(BUILD)/tests/%)
 
+# quiet unless V=1: one short line a file
+Q   := $(if $(V),,@)
+say = $(if $(V),@:,@printf '  %-6s %s\n')
+
 .PHONY: all deps check-tools test demo bench fuzz install clean format docs tests
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -58,61 +62,75 @@ deps:
 # --- library, agent, CLI -------------------------------------------------------------------------
 $(BUILD)/libpackgate.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/libpackgate.so: $(LIB_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libpackgate.so.0 -o $@ $^ $(LIB_LIBS)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libpackgate.so.0 -o $@ $^ $(LIB_LIBS)
 
 $(BUILD)/packgated: $(AGENT_OBJ) $(BUILD)/libpackgate.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(AGENT_LIBS)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(AGENT_LIBS)
 
 $(BUILD)/packgate: $(CLI_OBJ) $(BUILD)/libpackgate.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(CLI_LIBS)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(CLI_LIBS)
 
 $(BUILD)/%.o: user/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(PG_CFLAGS) -c -o $@ $<
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -c -o $@ $<
 
 $(BUILD)/san/%.o: user/%.c
 	@mkdir -p $(@D)
-	$(CC) $(SAN) $(PG_CFLAGS) -c -o $@ $<
+	$(say) CC $@
+	$(Q)$(CC) $(SAN) $(PG_CFLAGS) -c -o $@ $<
 
 $(AGENT_OBJ) $(SAN_AGENT_OBJ): | $(SKELS)
 
 # --- BPF -----------------------------------------------------------------------------------------
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
-	$(BPF_CLANG) $(BPF_CFLAGS) -c -o $@ $<
+	$(say) BPF $@
+	$(Q)$(BPF_CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
+	$(say) SKEL $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
 
 $(BUILD)/tests/%.bpf.o: tests/%.bpf.c
 	@mkdir -p $(@D)
-	$(BPF_CLANG) $(BPF_CFLAGS) -c -o $@ $<
+	$(say) BPF $@
+	$(Q)$(BPF_CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
 $(BUILD)/tests/%.skel.h: $(BUILD)/tests/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $(notdir $*)_bpf > $@
+	$(say) SKEL $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $(notdir $*)_bpf > $@
 
 # --- tests ---------------------------------------------------------------------------------------
 $(BUILD)/san/libpackgate.a: $(SAN_LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/san/libagent.a: $(SAN_AGENT_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
 
 # A unit test is one program over sanitized code; it may use the library and the agent's modules.
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/libpackgate.a $(BUILD)/san/libagent.a
 	@mkdir -p $(@D)
-	$(CC) $(SAN) $(PG_CFLAGS) -Iuser/agent -Itests -o $@ $< $(BUILD)/san/libagent.a \
+	$(say) CC $@
+	$(Q)$(CC) $(SAN) $(PG_CFLAGS) -Iuser/agent -Itests -o $@ $< $(BUILD)/san/libagent.a \
 		$(BUILD)/san/libpackgate.a -lcmocka $(LIB_LIBS) $(AGENT_LIBS)
 
 # A program test loads BPF objects; it is built without sanitizers.
 $(BUILD)/tests/prog/%: tests/prog/%.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKELS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/prog -Itests -o $@ $< $(BUILD)/libpackgate.a \
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/prog -Itests -o $@ $< $(BUILD)/libpackgate.a \
 		-lcmocka -ljansson $(LIB_LIBS) -lbpf
 
 tests: all $(UNIT_BIN) $(PROG_BIN)

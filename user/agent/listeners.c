@@ -58,16 +58,17 @@ static void sample_netstat(const char *netns, struct pg_netstat_sample **ret_net
 			   size_t *ret_count)
 {
 	struct pg_netstat_sample *sample;
-	struct pg_netstat netstat;
+	struct pg_netstat netstat = { 0 };
+	struct pg_error error;
 
-	if (pg_netstat_read(&netstat))
+	if (pg_netstat_read(&netstat, &error))
 		return;
 	sample = calloc(1, sizeof(*sample));
 	if (!sample)
 		return;
 	snprintf(sample->netns, sizeof(sample->netns), "%s", netns);
-#define PG_X(field, name) sample->field = netstat.field;
-	PG_NETSTAT_FIELDS(PG_X)
+#define PG_X(field, name, help) sample->field = netstat.values[PG_NETSTAT_##field];
+	PG_NETSTAT_METRICS(PG_X)
 #undef PG_X
 	*ret_netstat = sample;
 	*ret_count = 1;
@@ -76,12 +77,14 @@ static void sample_netstat(const char *netns, struct pg_netstat_sample **ret_net
 void pg_listeners_sample(struct pg_listener_sample **ret_listeners, size_t *ret_listener_count,
 			 struct pg_netstat_sample **ret_netstat, size_t *ret_netstat_count)
 {
-	char netns[64];
+	struct pg_netns netns;
+	struct pg_error error;
 
 	*ret_listeners = NULL;
 	*ret_netstat = NULL;
 	*ret_listener_count = *ret_netstat_count = 0;
-	pg_netns_name(netns, sizeof(netns));
-	sample_listeners(netns, ret_listeners, ret_listener_count);
-	sample_netstat(netns, ret_netstat, ret_netstat_count);
+	if (pg_netstat_namespace(&netns, &error))
+		return;
+	sample_listeners(netns.name, ret_listeners, ret_listener_count);
+	sample_netstat(netns.name, ret_netstat, ret_netstat_count);
 }
