@@ -77,10 +77,10 @@ static const struct place places[] = {
 	  { 0x1716151413121110, 0x1f1e1d1c1b1a1918 } },
 };
 
-#define EACH_PLACE(p) \
-	for (const struct place *p = places; p < places + ARRAY_SIZE(places); p++)
+#define EACH_PLACE(p) for (const struct place *p = places; p < places + ARRAY_SIZE(places); p++)
 
-/* --- open and close ---------------------------------------------------------------------------- */
+/* --- open and close ----------------------------------------------------------------------------
+ */
 
 static inline void *gate_map_memory(struct bpf_map *map)
 {
@@ -138,7 +138,8 @@ static inline void gate_close(struct gate *gate)
 	gate_bpf__destroy(gate->skeleton); /* the mappings go with the process */
 }
 
-/* --- endpoints, sessions, streams -------------------------------------------------------------- */
+/* --- endpoints, sessions, streams --------------------------------------------------------------
+ */
 
 /* Bytes in network order; IPv4 as ::ffff:a.b.c.d. */
 static inline void parse_address(int family, const char *text, uint64_t ret_address[2])
@@ -320,7 +321,8 @@ static inline void gate_reset(struct gate *gate)
 	}
 }
 
-/* --- what is expected -------------------------------------------------------------------------- */
+/* --- what is expected --------------------------------------------------------------------------
+ */
 
 /* The exact set of counters one frame may move; counters are enum pg_counter + 1, 0 = none. */
 struct verdict {
@@ -338,10 +340,9 @@ struct verdict {
 #define PASSES		((struct verdict){ .action = XDP_PASS, .counter = PG_COUNT_PASSED + 1 })
 #define PASSES_AS(name) ((struct verdict){ .action = XDP_PASS, .counter = PG_COUNT_##name + 1 })
 #define STEERS		((struct verdict){ .action = XDP_REDIRECT, .steered = true })
-#define STEERS_AS(name)                            \
-	((struct verdict){ .action = XDP_REDIRECT, \
-			   .steered = true,        \
-			   .counter = PG_COUNT_##name + 1 })
+#define STEERS_AS(name)    \
+	((struct verdict){ \
+		.action = XDP_REDIRECT, .steered = true, .counter = PG_COUNT_##name + 1 })
 
 static inline const char *drop_label(uint32_t reason)
 {
@@ -501,7 +502,8 @@ static inline int report_arrays(const char *name, const struct gate_state *want,
 	return wrong;
 }
 
-/* --- running ----------------------------------------------------------------------------------- */
+/* --- running -----------------------------------------------------------------------------------
+ */
 
 /* One run; returns the XDP action. The frame must come out as it went in. */
 static inline int gate_run_on(struct gate *gate, const struct link_frame *frame,
@@ -571,7 +573,8 @@ static inline int gate_judge_spec(struct gate *gate, const char *name, const str
 	return gate_judge_frame(gate, full, &place->datagram, &frame, want);
 }
 
-/* --- cmocka ------------------------------------------------------------------------------------ */
+/* --- cmocka ------------------------------------------------------------------------------------
+ */
 
 static inline int gate_group_setup(void **state)
 {
@@ -597,9 +600,10 @@ static inline int gate_test_setup(void **state)
 #define gate_test(function) cmocka_unit_test_setup(function, gate_test_setup)
 
 /* Ordinary frames of the tables below. */
-#define DATA(id)       ((struct frame_spec){ .opcode = 0, .flags = 0x40, .pack = (id), .payload = 48 })
-#define STREAM_DATA(s, id) \
-	((struct frame_spec){ .opcode = 0, .flags = 0xc0, .stream = (s), .pack = (id), .payload = 48 })
-#define PING	       ((struct frame_spec){ .opcode = 5, .payload = 8 })
+#define DATA(id) ((struct frame_spec){ .opcode = 0, .flags = 0x40, .pack = (id), .payload = 48 })
+#define STREAM_DATA(s, id)    \
+	((struct frame_spec){ \
+		.opcode = 0, .flags = 0xc0, .stream = (s), .pack = (id), .payload = 48 })
+#define PING ((struct frame_spec){ .opcode = 5, .payload = 8 })
 
 #endif

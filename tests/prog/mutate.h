@@ -52,8 +52,9 @@ static inline struct frame_spec noise_spec(struct noise *noise)
 {
 	static const uint8_t opcodes[] = { 0, 0, 0, 0, 4, 4, 5, 6, 7, 8, 9, 0xa, 0xb, 0xc };
 	static const uint8_t data_flags[] = { 0x40, 0xc0, 0x60, 0xe0, 0x61, 0xe1 };
-	static const uint16_t sizes[] = { 0, 1, 2, 15, 16, 17, 63, 64, 65, 76, 77, 255, 256, 257,
-					  1171, 1172, 1173, 1999, 2004, 2012, 2020, 2028 };
+	static const uint16_t sizes[] = { 0,	1,    2,    15,	  16,	17,  63,   64,
+					  65,	76,   77,   255,  256,	257, 1171, 1172,
+					  1173, 1999, 2004, 2012, 2020, 2028 };
 	struct frame_spec spec = { .opcode = opcodes[noise_below(noise, sizeof(opcodes))] };
 
 	if (spec.opcode == 0 || spec.opcode == 4)

@@ -27,7 +27,8 @@ static void run_batch(int program)
 	assert_int_equal(options.retval, XDP_PASS);
 }
 
-/* --- validator and guard ----------------------------------------------------------------------- */
+/* --- validator and guard -----------------------------------------------------------------------
+ */
 
 static void draw_frame(struct noise *noise, struct frame_case *c)
 {
@@ -117,12 +118,14 @@ static void validators_agree(void **state)
 	assert_int_equal(wrong, 0);
 }
 
-/* --- packId rule ------------------------------------------------------------------------------- */
+/* --- packId rule -------------------------------------------------------------------------------
+ */
 
 static uint32_t draw_near(struct noise *noise, uint32_t highest)
 {
-	static const uint32_t steps[] = { 0, 1, 63, 64, 65, 1022, 1023, 1024, 1025, 1u << 20,
-					  (1u << 20) + 1 };
+	static const uint32_t steps[] = {
+		0, 1, 63, 64, 65, 1022, 1023, 1024, 1025, 1u << 20, (1u << 20) + 1
+	};
 	uint32_t step = steps[noise_below(noise, ARRAY_SIZE(steps))];
 
 	switch (noise_below(noise, 4)) {
@@ -173,8 +176,8 @@ static void windows_agree(void **state)
 		for (uint32_t i = 0; i < WINDOW_BATCH; i++) {
 			const struct window_case *c = &cases[i];
 
-			assert_int_equal(c->drop, pg_replay_check(c->highest, c->bits, c->pack,
-								  c->policy));
+			assert_int_equal(c->drop,
+					 pg_replay_check(c->highest, c->bits, c->pack, c->policy));
 			assert_int_equal(c->drop, reference_window(c));
 			seen[c->drop]++;
 		}
@@ -184,7 +187,8 @@ static void windows_agree(void **state)
 		assert_in_range(seen[reason], WINDOWS / 100, WINDOWS);
 }
 
-/* --- the whole gate against a model ------------------------------------------------------------ */
+/* --- the whole gate against a model ------------------------------------------------------------
+ */
 
 struct model {
 	struct gate *gate;
@@ -201,8 +205,8 @@ static struct verdict model_window(const struct model *m, const struct pg_frame 
 				   const struct pg_stream_line *line)
 {
 	struct pg_session *session = place_session(m->gate, m->place);
-	const struct pg_window *window = line ? &m->gate->stream_windows[frame->stream] :
-						place_window(m->gate, m->place);
+	const struct pg_window *window =
+		line ? &m->gate->stream_windows[frame->stream] : place_window(m->gate, m->place);
 	uint8_t policy = line ? line->policy : session->policy;
 	enum pg_drop drop;
 
@@ -347,9 +351,10 @@ static void gate_agrees(void **state)
 	gate_save_counters(&gate, &is);
 	assert_int_equal(wrong + report_counters("the sum of all runs", &want, &is), 0);
 	for (uint32_t drop = 1; drop <= PG_DROP_NOT_MONOTONIC; drop++)
-		print_message("%-22s %llu\n", drop_label(drop),
-			      (unsigned long long)is.counters[PG_DROP_INDEX(SLOT_UNDER_TEST, 0, drop)]
-				      .packets);
+		print_message(
+			"%-22s %llu\n", drop_label(drop),
+			(unsigned long long)is.counters[PG_DROP_INDEX(SLOT_UNDER_TEST, 0, drop)]
+				.packets);
 	ring_buffer__free(ring);
 	gate_close(&gate);
 }

@@ -94,7 +94,8 @@ static struct frame_spec full_spec(uint8_t opcode, uint8_t flags, uint16_t paylo
 				    .fragment = 1 };
 }
 
-/* --- every opcode with every flag byte --------------------------------------------------------- */
+/* --- every opcode with every flag byte ---------------------------------------------------------
+ */
 
 static struct verdict flags_verdict(uint8_t opcode_byte, uint8_t flags,
 				    const struct frame_spec *spec)
@@ -146,7 +147,8 @@ static void reserved_bits_of_the_opcode(void **state)
 	assert_int_equal(wrong, 0);
 }
 
-/* --- payload sizes: just inside and just outside ----------------------------------------------- */
+/* --- payload sizes: just inside and just outside -----------------------------------------------
+ */
 
 static int judge_sizes(struct gate *gate, const struct place *place, const struct opcode_row *row,
 		       uint8_t flags, bool guard)
@@ -205,7 +207,8 @@ static void jumbo_payload(void **state)
 	assert_int_equal(wrong, 0);
 }
 
-/* --- single faults, and which of two faults is named ------------------------------------------- */
+/* --- single faults, and which of two faults is named -------------------------------------------
+ */
 
 /* Bytes written over a good frame, and a change of its length. */
 struct edit {
@@ -221,10 +224,19 @@ static const struct fault_row {
 	int grow;
 	enum pg_drop reason;
 } faults[] = {
-#define FAULT_DATA   { .opcode = 0, .flags = 0x40, .pack = 1, .payload = 16 }
-#define FAULT_STREAM { .opcode = 0, .flags = 0xc0, .stream = STREAM, .pack = 1, .payload = 16 }
-#define FAULT_FRAG \
-	{ .opcode = 0, .flags = 0xe0, .stream = STREAM, .pack = 1, .fragment = 1, .payload = 17 }
+#define FAULT_DATA                                                   \
+	{                                                            \
+		.opcode = 0, .flags = 0x40, .pack = 1, .payload = 16 \
+	}
+#define FAULT_STREAM                                                                   \
+	{                                                                              \
+		.opcode = 0, .flags = 0xc0, .stream = STREAM, .pack = 1, .payload = 16 \
+	}
+#define FAULT_FRAG                                                                      \
+	{                                                                               \
+		.opcode = 0, .flags = 0xe0, .stream = STREAM, .pack = 1, .fragment = 1, \
+		.payload = 17                                                           \
+	}
 	{ "client id 0", FAULT_DATA, { { 0, { 0, 0 }, 2 } }, 0, PG_DROP_ID_ZERO },
 	{ "server id 0", FAULT_DATA, { { 2, { 0, 0 }, 2 } }, 0, PG_DROP_ID_ZERO },
 	{ "both ids 0", FAULT_DATA, { { 0, { 0 }, 4 } }, 0, PG_DROP_ID_ZERO },
@@ -245,26 +257,47 @@ static const struct fault_row {
 	{ "length 65535", FAULT_DATA, { { 14, { 255, 255 }, 2 } }, 0, PG_DROP_LENGTH_MISMATCH },
 	{ "a byte more", FAULT_DATA, { { 0 } }, 1, PG_DROP_LENGTH_MISMATCH },
 	{ "a byte less", FAULT_DATA, { { 0 } }, -1, PG_DROP_LENGTH_MISMATCH },
-	{ "reserved bit before opcode", FAULT_DATA, { { 12, { 0x50, 0x0f }, 2 } }, 0,
+	{ "reserved bit before opcode",
+	  FAULT_DATA,
+	  { { 12, { 0x50, 0x0f }, 2 } },
+	  0,
 	  PG_DROP_RESERVED_BITS },
 	{ "opcode before flags", FAULT_DATA, { { 12, { 0x01, 0x0f }, 2 } }, 0, PG_DROP_OPCODE },
 	{ "flags before length", FAULT_DATA, { { 12, { 0x41 }, 1 } }, 3, PG_DROP_FLAGS },
-	{ "flags before id 0", FAULT_DATA, { { 0, { 0 }, 4 }, { 12, { 0x41 }, 1 } }, 0,
+	{ "flags before id 0",
+	  FAULT_DATA,
+	  { { 0, { 0 }, 4 }, { 12, { 0x41 }, 1 } },
+	  0,
 	  PG_DROP_FLAGS },
 	{ "length before id 0", FAULT_DATA, { { 0, { 0 }, 4 } }, 1, PG_DROP_LENGTH_MISMATCH },
-	{ "id 0 before fragId range", FAULT_FRAG,
-	  { { 20, { 0 }, 4 }, { 24, { 0, 0, 2, 1 }, 4 } }, 0, PG_DROP_ID_ZERO },
-	{ "client id 0 before fragId range", FAULT_FRAG,
-	  { { 0, { 0, 0 }, 2 }, { 24, { 0, 0, 2, 1 }, 4 } }, 0, PG_DROP_ID_ZERO },
-	{ "fragId range before size", FAULT_FRAG,
-	  { { 24, { 0, 0, 2, 1 }, 4 }, { 14, { 0, 0 }, 2 } }, -25, PG_DROP_ID_RANGE },
+	{ "id 0 before fragId range",
+	  FAULT_FRAG,
+	  { { 20, { 0 }, 4 }, { 24, { 0, 0, 2, 1 }, 4 } },
+	  0,
+	  PG_DROP_ID_ZERO },
+	{ "client id 0 before fragId range",
+	  FAULT_FRAG,
+	  { { 0, { 0, 0 }, 2 }, { 24, { 0, 0, 2, 1 }, 4 } },
+	  0,
+	  PG_DROP_ID_ZERO },
+	{ "fragId range before size",
+	  FAULT_FRAG,
+	  { { 24, { 0, 0, 2, 1 }, 4 }, { 14, { 0, 0 }, 2 } },
+	  -25,
+	  PG_DROP_ID_RANGE },
 	{ "short before length, 19 of 20", FAULT_DATA, { { 0 } }, -25, PG_DROP_FRAME_SHORT },
 	{ "only a header, 20 of 20", FAULT_DATA, { { 0 } }, -24, PG_DROP_LENGTH_MISMATCH },
 	{ "short, 27 of 28", FAULT_FRAG, { { 0 } }, -26, PG_DROP_FRAME_SHORT },
-	{ "shakehand with a server id", { .opcode = 0xa, .payload = 256 - 8 },
-	  { { 0 } }, 0, PG_DROP_ID_ZERO },
-	{ "handshake without a server id", { .opcode = 0xb, .payload = 1 },
-	  { { 2, { 0, 0 }, 2 }, { 16, { 1 }, 1 } }, 0, PG_DROP_ID_ZERO },
+	{ "shakehand with a server id",
+	  { .opcode = 0xa, .payload = 256 - 8 },
+	  { { 0 } },
+	  0,
+	  PG_DROP_ID_ZERO },
+	{ "handshake without a server id",
+	  { .opcode = 0xb, .payload = 1 },
+	  { { 2, { 0, 0 }, 2 }, { 16, { 1 }, 1 } },
+	  0,
+	  PG_DROP_ID_ZERO },
 };
 
 static void faulty_frame(const struct fault_row *row, const struct place *place,
@@ -297,7 +330,8 @@ static void single_faults(void **state)
 	assert_int_equal(wrong, 0);
 }
 
-/* --- truncation at every length ---------------------------------------------------------------- */
+/* --- truncation at every length ----------------------------------------------------------------
+ */
 
 /* A frame cut on the way: before the ports nothing tells that it is ours. */
 static int judge_cut_link(struct gate *gate, const struct place *place, const char *name,
@@ -309,9 +343,9 @@ static int judge_cut_link(struct gate *gate, const struct place *place, const ch
 	int wrong = 0;
 
 	for (cut.n = ETHER_BYTES; cut.n <= whole->n; cut.n++) {
-		struct verdict cut_want = cut.n < ports	   ? PASSES :
-					  cut.n < whole->n ? DROPS(IP_HEADER) :
-							     want;
+		struct verdict cut_want = cut.n < ports	     ? PASSES
+					  : cut.n < whole->n ? DROPS(IP_HEADER)
+							     : want;
 
 		snprintf(full, sizeof(full), "%s, link cut at %u of %u, %s", name, cut.n, whole->n,
 			 place->name);
@@ -332,8 +366,8 @@ static int judge_cut_frame(struct gate *gate, const struct place *place, const c
 		snprintf(full, sizeof(full), "%s, frame cut at %u of %u, %s", name, cut.n, whole->n,
 			 place->name);
 		wrong += gate_judge_frame(gate, full, &place->datagram, &cut,
-					  cut.n < header ? DROPS(FRAME_SHORT) :
-							   DROPS(LENGTH_MISMATCH));
+					  cut.n < header ? DROPS(FRAME_SHORT)
+							 : DROPS(LENGTH_MISMATCH));
 	}
 	return wrong;
 }
@@ -341,8 +375,8 @@ static int judge_cut_frame(struct gate *gate, const struct place *place, const c
 static int judge_cuts(struct gate *gate, const struct place *place, const struct opcode_row *row,
 		      uint8_t flags)
 {
-	struct frame_spec spec = full_spec(row->opcode, flags,
-					   flags & 0x20 ? row->frag_min : row->min);
+	struct frame_spec spec =
+		full_spec(row->opcode, flags, flags & 0x20 ? row->frag_min : row->min);
 	struct frame_ids ids = place->ids;
 	struct frame_bytes frame;
 	struct link_frame link;

@@ -34,7 +34,8 @@ static int judge_stranger(struct gate *gate, const char *name, const struct plac
 	return gate_judge_frame(gate, name, &d, &frame, want);
 }
 
-/* --- frames that match no session -------------------------------------------------------------- */
+/* --- frames that match no session --------------------------------------------------------------
+ */
 
 #define RATE 3 /* a second: the next token comes after 333 ms */
 
@@ -145,7 +146,8 @@ static void what_costs_no_token(void **state)
 	assert_int_equal(wrong, 0);
 }
 
-/* --- duplicates -------------------------------------------------------------------------------- */
+/* --- duplicates --------------------------------------------------------------------------------
+ */
 
 static int spend_acks(struct gate *gate, const struct place *place, uint32_t stream)
 {
@@ -186,15 +188,16 @@ static void duplicates_beyond_the_rate(void **state)
 	}
 }
 
-/* --- enforce: count, and no agent -------------------------------------------------------------- */
+/* --- enforce: count, and no agent --------------------------------------------------------------
+ */
 
 /* One frame for each step that refuses; returns how many reasons were judged wrongly. */
 static int judge_refusals(struct gate *gate, const struct place *place,
 			  struct verdict (*refused)(enum pg_drop reason))
 {
-	struct frame_spec seen = DATA(7), old = DATA(1), far = DATA(9000000), none =
-		STREAM_DATA(5, 1), fragment = { .flags = 0x60, .pack = 1, .fragment = 1,
-						.payload = 17 };
+	struct frame_spec seen = DATA(7), old = DATA(1), far = DATA(9000000),
+			  none = STREAM_DATA(5, 1),
+			  fragment = { .flags = 0x60, .pack = 1, .fragment = 1, .payload = 17 };
 	struct frame_bytes junk = { .n = 3 };
 	struct place forger = *place, elsewhere = *place;
 	struct datagram lying = place->datagram;
@@ -269,15 +272,15 @@ static void without_agent(void **state)
 		wrong += gate_judge_spec(gate, "drop", place, &duplicate, DROPS(NO_SOCKET));
 		gate->shared->without_agent = PG_WITHOUT_PASS;
 		wrong += gate_judge_spec(gate, "pass", place, &good, PASSES_AS(WITHOUT_AGENT));
-		wrong += gate_judge_spec(gate, "pass", place, &duplicate,
-					 PASSES_AS(WITHOUT_AGENT));
+		wrong += gate_judge_spec(gate, "pass", place, &duplicate, PASSES_AS(WITHOUT_AGENT));
 		wrong += judge_refusals(gate, place, dropped); /* pass is not for what is wrong */
 		gate->shared->ack_rate = 1000000;
 	}
 	assert_int_equal(wrong, 0);
 }
 
-/* --- sampling ---------------------------------------------------------------------------------- */
+/* --- sampling ----------------------------------------------------------------------------------
+ */
 
 static int copy_event(void *context, void *data, size_t bytes)
 {
@@ -396,7 +399,8 @@ static void events_lost(void **state)
 	ring_buffer__free(ring);
 }
 
-/* --- queues ------------------------------------------------------------------------------------ */
+/* --- queues ------------------------------------------------------------------------------------
+ */
 
 /* A device with two receive queues, in a namespace that ends with this process. */
 static uint32_t two_queues(void)
@@ -423,14 +427,12 @@ static void queues(void **state)
 	build_datagram(&places[0].datagram, frame.bytes, frame.n, &link);
 	first.data_end = second.data_end = link.n;
 	assert_int_equal(gate_judge_on(gate, "queue 0", &link, &first, STEERS), 0);
-	assert_int_equal(gate_judge_on(gate, "queue 1, no socket", &link, &second,
-				       DROPS(NO_SOCKET)),
-			 0);
+	assert_int_equal(
+		gate_judge_on(gate, "queue 1, no socket", &link, &second, DROPS(NO_SOCKET)), 0);
 	gate_set_socket(gate, 1, true);
 	assert_int_equal(gate_judge_on(gate, "queue 1", &link, &second, on_second), 0);
 	gate_set_socket(gate, 0, false);
-	assert_int_equal(gate_judge_on(gate, "queue 0, no socket", &link, &first,
-				       DROPS(NO_SOCKET)),
+	assert_int_equal(gate_judge_on(gate, "queue 0, no socket", &link, &first, DROPS(NO_SOCKET)),
 			 0);
 	assert_int_equal(gate_judge_on(gate, "queue 1", &link, &second, on_second), 0);
 	gate_set_socket(gate, 1, false);

@@ -2,20 +2,16 @@
 /* What is ours and what passes: link and IP headers, UDP lengths, endpoints. */
 #include "gate_fixture.h"
 
-#define V4(address, to_port, ...)             \
-	{ .family = 4,                        \
-	  .source = "198.51.100.7",           \
-	  .target = (address),                \
-	  .source_port = 5555,                \
-	  .target_port = (to_port),           \
-	  __VA_ARGS__ }
-#define V6(address, to_port, ...)             \
-	{ .family = 6,                        \
-	  .source = "2001:db8:7::7",          \
-	  .target = (address),                \
-	  .source_port = 5556,                \
-	  .target_port = (to_port),           \
-	  __VA_ARGS__ }
+#define V4(address, to_port, ...)                                                                \
+	{                                                                                        \
+		.family = 4, .source = "198.51.100.7", .target = (address), .source_port = 5555, \
+		.target_port = (to_port), __VA_ARGS__                                            \
+	}
+#define V6(address, to_port, ...)                                                                 \
+	{                                                                                         \
+		.family = 6, .source = "2001:db8:7::7", .target = (address), .source_port = 5556, \
+		.target_port = (to_port), __VA_ARGS__                                             \
+	}
 #define OURS4(...) V4("192.0.2.1", GUARDED_PORT, __VA_ARGS__)
 #define OURS6(...) V6("2001:db8::1", GUARDED_PORT, __VA_ARGS__)
 
@@ -34,9 +30,9 @@ struct path_row {
 static int judge_row(struct gate *gate, const struct path_row *row)
 {
 	const struct place *place = &places[row->datagram.family == 6];
-	struct verdict want = row->want == STEERED ? STEERS :
-			      row->want == PASSED  ? PASSES :
-						     DROPS_FOR(row->want);
+	struct verdict want = row->want == STEERED  ? STEERS
+			      : row->want == PASSED ? PASSES
+						    : DROPS_FOR(row->want);
 	struct datagram d = row->datagram;
 	struct frame_spec spec = DATA(1);
 	struct frame_bytes frame;
@@ -60,7 +56,8 @@ static void judge_rows(struct gate *gate, const struct path_row *rows, size_t co
 	assert_int_equal(wrong, 0);
 }
 
-/* --- the link ---------------------------------------------------------------------------------- */
+/* --- the link ----------------------------------------------------------------------------------
+ */
 
 static const struct path_row link_rows[] = {
 	{ "plain", OURS4(), .want = STEERED },
@@ -92,7 +89,8 @@ static void link_headers(void **state)
 	judge_rows(*state, link_rows, ARRAY_SIZE(link_rows));
 }
 
-/* --- IPv4 -------------------------------------------------------------------------------------- */
+/* --- IPv4 --------------------------------------------------------------------------------------
+ */
 
 static const struct path_row ipv4_rows[] = {
 	{ "TCP", OURS4(.protocol = IPPROTO_TCP), .want = PASSED },
@@ -109,7 +107,8 @@ static const struct path_row ipv4_rows[] = {
 	{ "options, 4 bytes", OURS4(.option_bytes = 4), .want = STEERED },
 	{ "options, 40 bytes", OURS4(.option_bytes = 40), .want = STEERED },
 	{ "options behind tags", OURS4(.option_bytes = 40, .vlan_tags = 2), .want = STEERED },
-	{ "header length 0", OURS4(.ihl = 16), .want = PASSED }, /* cut to 4 bits, and the version is 5 */
+	{ "header length 0", OURS4(.ihl = 16),
+	  .want = PASSED }, /* cut to 4 bits, and the version is 5 */
 	{ "header length 4", OURS4(.ihl = 4), .want = PASSED },
 	{ "header length beyond the ports", OURS4(.ihl = 15), .want = PASSED },
 	{ "don't fragment", OURS4(.fragment = 0x4000), .want = STEERED },
@@ -135,7 +134,8 @@ static const struct path_row ipv4_rows[] = {
 	{ "total within the options", OURS4(.ip_delta = -FRAME_BYTES - 9, .option_bytes = 8),
 	  .want = PG_DROP_IP_HEADER },
 	{ "lying total, other port", V4("192.0.2.1", 53, .ip_delta = 1), .want = PASSED },
-	{ "lying total, other address", V4("192.0.2.2", GUARDED_PORT, .ip_delta = 1), .want = PASSED },
+	{ "lying total, other address", V4("192.0.2.2", GUARDED_PORT, .ip_delta = 1),
+	  .want = PASSED },
 };
 
 static void ipv4_headers(void **state)
@@ -143,12 +143,25 @@ static void ipv4_headers(void **state)
 	judge_rows(*state, ipv4_rows, ARRAY_SIZE(ipv4_rows));
 }
 
-/* --- IPv6 -------------------------------------------------------------------------------------- */
+/* --- IPv6 --------------------------------------------------------------------------------------
+ */
 
-#define HOPOPTS(n) { IPPROTO_HOPOPTS, (n), 0 }
-#define DSTOPTS(n) { IPPROTO_DSTOPTS, (n), 0 }
-#define ROUTING(n) { IPPROTO_ROUTING, (n), 0 }
-#define FRAG(word) { IPPROTO_FRAGMENT, 8, (word) }
+#define HOPOPTS(n)                      \
+	{                               \
+		IPPROTO_HOPOPTS, (n), 0 \
+	}
+#define DSTOPTS(n)                      \
+	{                               \
+		IPPROTO_DSTOPTS, (n), 0 \
+	}
+#define ROUTING(n)                      \
+	{                               \
+		IPPROTO_ROUTING, (n), 0 \
+	}
+#define FRAG(word)                          \
+	{                                   \
+		IPPROTO_FRAGMENT, 8, (word) \
+	}
 
 static const struct path_row ipv6_rows[] = {
 	{ "TCP", OURS6(.protocol = IPPROTO_TCP), .want = PASSED },
@@ -159,7 +172,8 @@ static const struct path_row ipv6_rows[] = {
 	{ "other port", V6("2001:db8::1", GUARDED_PORT + 1), .want = PASSED },
 	{ "address, lower half", V6("2001:db8::2", GUARDED_PORT), .want = PASSED },
 	{ "address, upper half", V6("2001:db9::1", GUARDED_PORT), .want = PASSED },
-	{ "the IPv4 endpoint's address, mapped", V6("::ffff:192.0.2.1", GUARDED_PORT), .want = PASSED },
+	{ "the IPv4 endpoint's address, mapped", V6("::ffff:192.0.2.1", GUARDED_PORT),
+	  .want = PASSED },
 	{ "hop-by-hop", OURS6(.extensions = { HOPOPTS(8) }), .want = STEERED },
 	{ "routing", OURS6(.extensions = { ROUTING(24) }), .want = STEERED },
 	{ "destination", OURS6(.extensions = { DSTOPTS(8) }), .want = STEERED },
@@ -190,7 +204,8 @@ static const struct path_row ipv6_rows[] = {
 	{ "last fragment", OURS6(.extensions = { FRAG(8) }), .want = PASSED },
 	{ "last fragment, furthest", OURS6(.extensions = { FRAG(0xfff8) }), .want = PASSED },
 	{ "reserved fragment bits", OURS6(.extensions = { FRAG(6) }), .want = STEERED },
-	{ "first fragment, other port", V6("2001:db8::1", 53, .extensions = { FRAG(1) }), .want = PASSED },
+	{ "first fragment, other port", V6("2001:db8::1", 53, .extensions = { FRAG(1) }),
+	  .want = PASSED },
 	{ "length above the bytes", OURS6(.ip_delta = 1), .want = PG_DROP_IP_HEADER },
 	{ "length above the bytes, fragment", OURS6(.ip_delta = 1, .extensions = { FRAG(1) }),
 	  .want = PG_DROP_IP_HEADER },
@@ -211,7 +226,8 @@ static void ipv6_headers(void **state)
 	judge_rows(*state, ipv6_rows, ARRAY_SIZE(ipv6_rows));
 }
 
-/* --- UDP --------------------------------------------------------------------------------------- */
+/* --- UDP ---------------------------------------------------------------------------------------
+ */
 
 static const struct path_row udp_rows[] = {
 	{ "length one more", OURS4(.udp_delta = 1), .want = PG_DROP_UDP_LENGTH },
@@ -246,7 +262,8 @@ static void udp_lengths(void **state)
 	judge_rows(*state, udp_rows, ARRAY_SIZE(udp_rows));
 }
 
-/* --- endpoints --------------------------------------------------------------------------------- */
+/* --- endpoints ---------------------------------------------------------------------------------
+ */
 
 #define SHARED_PORT 4100
 #define FIRST_INDEX 10
@@ -302,9 +319,9 @@ static int judge_target(struct gate *gate, int family, const char *address, uint
 		build_frame(&spec, place.ids, place.key, &frame);
 		snprintf(name, sizeof(name), "to %s, session of endpoint %d", address, i);
 		wrong += gate_judge_frame(gate, name, &place.datagram, &frame,
-					  expected < 0	? PASSES :
-					  expected == i ? STEERS :
-							  DROPS(NO_SESSION));
+					  expected < 0	  ? PASSES
+					  : expected == i ? STEERS
+							  : DROPS(NO_SESSION));
 	}
 	return wrong;
 }
@@ -328,7 +345,8 @@ static void exact_before_wildcard(void **state)
 	wrong += judge_target(gate, 6, "::1", 4, 3);
 	wrong += judge_target(gate, 4, "192.0.2.10", 4, -1); /* routed, not local */
 	wrong += judge_target(gate, 6, "2001:db8::10", 4, -1);
-	wrong += judge_target(gate, 6, "::ffff:127.0.0.1", 4, 3); /* known as local, IPv6 takes it */
+	wrong +=
+		judge_target(gate, 6, "::ffff:127.0.0.1", 4, 3); /* known as local, IPv6 takes it */
 	assert_int_equal(wrong, 0);
 }
 
@@ -368,9 +386,8 @@ static void wildcards_are_of_one_family(void **state)
 	set_chain(gate, chain, ARRAY_SIZE(chain));
 	gate_add_local(gate, 4, "127.0.0.1");
 	gate_add_local(gate, 6, "::1");
-	assert_int_equal(judge_target(gate, 4, "127.0.0.1", 1, -1) +
-				 judge_target(gate, 6, "::1", 1, 0),
-			 0);
+	assert_int_equal(
+		judge_target(gate, 4, "127.0.0.1", 1, -1) + judge_target(gate, 6, "::1", 1, 0), 0);
 }
 
 /* IPv4 addresses that all start in one slot of pg_locals. */
@@ -434,16 +451,11 @@ static void chain_out_of_range(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		gate_test(link_headers),
-		gate_test(ipv4_headers),
-		gate_test(ipv6_headers),
-		gate_test(udp_lengths),
-		gate_test(exact_before_wildcard),
-		gate_test(exact_needs_no_local_address),
-		gate_test(four_on_a_port),
-		gate_test(wildcards_are_of_one_family),
-		gate_test(locals_that_collide),
-		gate_test(chain_out_of_range),
+		gate_test(link_headers),	  gate_test(ipv4_headers),
+		gate_test(ipv6_headers),	  gate_test(udp_lengths),
+		gate_test(exact_before_wildcard), gate_test(exact_needs_no_local_address),
+		gate_test(four_on_a_port),	  gate_test(wildcards_are_of_one_family),
+		gate_test(locals_that_collide),	  gate_test(chain_out_of_range),
 	};
 
 	return cmocka_run_group_tests(tests, gate_group_setup, gate_group_teardown);

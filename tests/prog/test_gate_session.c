@@ -16,7 +16,8 @@ static int judge_ids(struct gate *gate, const char *name, const struct place *pl
 	return gate_judge_spec(gate, name, &other, &spec, want);
 }
 
-/* --- session ----------------------------------------------------------------------------------- */
+/* --- session -----------------------------------------------------------------------------------
+ */
 
 static void unknown_sessions(void **state)
 {
@@ -53,11 +54,11 @@ static void session_of_another_endpoint(void **state)
 {
 	struct gate *gate = *state;
 
-	assert_int_equal(judge_ids(gate, "IPv6's session", &places[0], places[1].ids,
-				   DROPS(NO_SESSION)) +
-				 judge_ids(gate, "IPv4's session", &places[1], places[0].ids,
-					   DROPS(NO_SESSION)),
-			 0);
+	assert_int_equal(
+		judge_ids(gate, "IPv6's session", &places[0], places[1].ids, DROPS(NO_SESSION)) +
+			judge_ids(gate, "IPv4's session", &places[1], places[0].ids,
+				  DROPS(NO_SESSION)),
+		0);
 }
 
 static void session_states(void **state)
@@ -67,8 +68,8 @@ static void session_states(void **state)
 		uint8_t state;
 		bool taken;
 	} rows[] = {
-		{ "free", PG_SESSION_FREE, false },  { "init", PG_SESSION_INIT, false },
-		{ "open", PG_SESSION_OPEN, true },   { "ready", PG_SESSION_READY, true },
+		{ "free", PG_SESSION_FREE, false },   { "init", PG_SESSION_INIT, false },
+		{ "open", PG_SESSION_OPEN, true },    { "ready", PG_SESSION_READY, true },
 		{ "close", PG_SESSION_CLOSE, false }, { "unheard of", 5, false },
 		{ "all ones", 255, false },
 	};
@@ -81,8 +82,7 @@ static void session_states(void **state)
 		for (size_t i = 0; i < ARRAY_SIZE(rows) * ARRAY_SIZE(frames); i++) {
 			place_session(gate, p)->state = rows[i / 2].state;
 			wrong += gate_judge_spec(gate, rows[i / 2].name, p, &frames[i % 2],
-						 rows[i / 2].taken ? STEERS :
-								     DROPS(SESSION_STATE));
+						 rows[i / 2].taken ? STEERS : DROPS(SESSION_STATE));
 		}
 	}
 	assert_int_equal(wrong, 0);
@@ -103,7 +103,8 @@ static void free_slot(void **state)
 	assert_int_equal(wrong, 0);
 }
 
-/* --- stream ------------------------------------------------------------------------------------ */
+/* --- stream ------------------------------------------------------------------------------------
+ */
 
 struct stream_frame {
 	const char *name;
@@ -112,10 +113,14 @@ struct stream_frame {
 };
 
 static const struct stream_frame stream_frames[] = {
-	{ "data", { .opcode = 0, .flags = 0xc0, .stream = STREAM, .pack = 1, .payload = 16 }, true,
+	{ "data",
+	  { .opcode = 0, .flags = 0xc0, .stream = STREAM, .pack = 1, .payload = 16 },
+	  true,
 	  false },
 	{ "ack", { .opcode = 4, .flags = 0xc0, .stream = STREAM, .pack = 1 }, true, false },
-	{ "openstream", { .opcode = 7, .flags = 0x80, .stream = STREAM, .payload = 1 }, false,
+	{ "openstream",
+	  { .opcode = 7, .flags = 0x80, .stream = STREAM, .payload = 1 },
+	  false,
 	  false },
 	{ "streamopen", { .opcode = 8, .flags = 0x80, .stream = STREAM }, true, false },
 	{ "closestream", { .opcode = 9, .flags = 0x80, .stream = STREAM }, true, true },
@@ -146,9 +151,9 @@ static void stream_states(void **state)
 			for (size_t i = 0; i < ARRAY_SIZE(stream_frames); i++) {
 				snprintf(name, sizeof(name), "%s in state %u",
 					 stream_frames[i].name, states[s]);
-				wrong += gate_judge_spec(gate, name, p, &stream_frames[i].spec,
-							 stream_verdict(&stream_frames[i],
-									states[s]));
+				wrong += gate_judge_spec(
+					gate, name, p, &stream_frames[i].spec,
+					stream_verdict(&stream_frames[i], states[s]));
 			}
 		}
 		gate_clear_streams(gate);
@@ -182,12 +187,12 @@ static void stream_slot_out_of_range(void **state)
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(gate->skeleton->maps.pg_streams), &key,
 					     &ref, BPF_ANY),
 			 0);
-	assert_int_equal(gate_judge_spec(gate, "behind the array", &places[0], &spec,
-					 DROPS(NO_STREAM)),
-			 0);
+	assert_int_equal(
+		gate_judge_spec(gate, "behind the array", &places[0], &spec, DROPS(NO_STREAM)), 0);
 }
 
-/* --- peer -------------------------------------------------------------------------------------- */
+/* --- peer --------------------------------------------------------------------------------------
+ */
 
 struct peer_row {
 	const char *name;
@@ -257,8 +262,8 @@ static void peers(void **state)
 
 				place_session(gate, p)->highest = 100;
 				wrong += judge_elsewhere(gate, &place, elsewhere[i].name,
-							 roaming ? STEERS_AS(CANDIDATES) :
-								   DROPS(PEER_MISMATCH));
+							 roaming ? STEERS_AS(CANDIDATES)
+								 : DROPS(PEER_MISMATCH));
 			}
 		}
 	}
@@ -282,8 +287,8 @@ static void peers_without_guard(void **state)
 
 			build_frame(&spec, p->ids, NULL, &frame);
 			wrong += gate_judge_frame(gate, "data", &place.datagram, &frame,
-						  roaming ? STEERS_AS(CANDIDATES) :
-							    DROPS(PEER_MISMATCH));
+						  roaming ? STEERS_AS(CANDIDATES)
+							  : DROPS(PEER_MISMATCH));
 			build_frame(&ping, p->ids, NULL, &frame);
 			wrong += gate_judge_frame(gate, "ping", &place.datagram, &frame,
 						  DROPS(PEER_MISMATCH));
@@ -327,7 +332,8 @@ static void candidates(void **state)
 	assert_int_equal(wrong, 0);
 }
 
-/* --- guard ------------------------------------------------------------------------------------- */
+/* --- guard -------------------------------------------------------------------------------------
+ */
 
 /* Frames of every opcode and header length whose guard is due. */
 static const struct frame_spec guarded_frames[] = {
@@ -448,15 +454,16 @@ static void guard_before_packid(void **state)
 	assert_int_equal(wrong, 0);
 }
 
-/* --- one flipped bit in the header of a good data frame ---------------------------------------- */
+/* --- one flipped bit in the header of a good data frame ----------------------------------------
+ */
 
 static struct verdict flipped_verdict(uint32_t at, uint32_t bit)
 {
 	/* of flags 0x40 and opcode 0, bit by bit from the lowest */
-	static const uint8_t flags[8] = { PG_DROP_FLAGS,	   PG_DROP_FLAGS,
-					  PG_DROP_RESERVED_BITS,   PG_DROP_RESERVED_BITS,
-					  PG_DROP_RESERVED_BITS,   PG_DROP_LENGTH_MISMATCH,
-					  PG_DROP_FLAGS,	   PG_DROP_LENGTH_MISMATCH };
+	static const uint8_t flags[8] = { PG_DROP_FLAGS,	 PG_DROP_FLAGS,
+					  PG_DROP_RESERVED_BITS, PG_DROP_RESERVED_BITS,
+					  PG_DROP_RESERVED_BITS, PG_DROP_LENGTH_MISMATCH,
+					  PG_DROP_FLAGS,	 PG_DROP_LENGTH_MISMATCH };
 	static const uint8_t opcodes[8] = { PG_DROP_OPCODE,	   PG_DROP_OPCODE,
 					    PG_DROP_PAYLOAD_SIZE,  PG_DROP_FLAGS,
 					    PG_DROP_RESERVED_BITS, PG_DROP_RESERVED_BITS,

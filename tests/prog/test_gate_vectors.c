@@ -46,15 +46,16 @@ static void read_frame(const json_t *vector, struct frame_bytes *ret_frame)
 
 static enum pg_drop reason_of(const char *label)
 {
-#define PG_X(name, number, text, ...)   \
-	if (!strcmp(label, text))       \
+#define PG_X(name, number, text, ...) \
+	if (!strcmp(label, text))     \
 		return PG_DROP_##name;
 	PG_DROPS(PG_X)
 #undef PG_X
 	return PG_DROP_NONE;
 }
 
-/* --- invalid.json: the first failing reason; what is valid finds no session -------------------- */
+/* --- invalid.json: the first failing reason; what is valid finds no session --------------------
+ */
 
 static void invalid_vectors(void **state)
 {
@@ -65,8 +66,7 @@ static void invalid_vectors(void **state)
 	size_t i, judged = 0;
 	int wrong = 0;
 
-	json_array_foreach(cases, i, vector)
-	{
+	json_array_foreach (cases, i, vector) {
 		const char *label = text_of(vector, "reason");
 		enum pg_drop reason = reason_of(label);
 
@@ -88,7 +88,8 @@ static void invalid_vectors(void **state)
 	json_decref(root);
 }
 
-/* --- frames.json: right guards, steered -------------------------------------------------------- */
+/* --- frames.json: right guards, steered --------------------------------------------------------
+ */
 
 /* The guard key that the vectors give for this secret. */
 static void guard_key(const json_t *root, const char *ikm, uint64_t ret_key[2])
@@ -97,8 +98,7 @@ static void guard_key(const json_t *root, const char *ikm, uint64_t ret_key[2])
 	uint8_t bytes[16];
 	size_t i;
 
-	json_array_foreach(keys, i, key)
-	{
+	json_array_foreach (keys, i, key) {
 		if (strcmp(text_of(key, "ikm"), ikm) || strcmp(text_of(key, "direction"), "c2s"))
 			continue;
 		assert_int_equal(unhex(text_of(key, "guard"), bytes, sizeof(bytes)), 16);
@@ -151,8 +151,7 @@ static void frame_vectors(void **state)
 	size_t i, judged = 0;
 	int wrong = 0;
 
-	json_array_foreach(frames, i, vector)
-	{
+	json_array_foreach (frames, i, vector) {
 		bool guard = json_is_true(json_object_get(vector, "guard"));
 
 		if (strcmp(text_of(vector, "direction"), "c2s"))
@@ -184,8 +183,7 @@ static void server_frames_are_refused(void **state)
 	size_t i, judged = 0;
 	int wrong = 0;
 
-	json_array_foreach(frames, i, vector)
-	{
+	json_array_foreach (frames, i, vector) {
 		struct place place = places[0];
 		struct frame_bytes frame;
 

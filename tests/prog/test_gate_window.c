@@ -125,11 +125,11 @@ static void set_series(const struct series *series, const struct window_row *row
 static int judge_row(struct gate *gate, const struct place *place, const struct series *series,
 		     const struct window_row *row, uint8_t policy)
 {
-	struct frame_spec spec = series->stream ? STREAM_DATA(series->stream, row->pack) :
-						  DATA(row->pack);
-	struct verdict want = row->want == STEERED   ? STEERS :
-			      row->want == DUPLICATE ? STEERS_AS(DUPLICATES) :
-						       DROPS_FOR(row->want);
+	struct frame_spec spec =
+		series->stream ? STREAM_DATA(series->stream, row->pack) : DATA(row->pack);
+	struct verdict want = row->want == STEERED     ? STEERS
+			      : row->want == DUPLICATE ? STEERS_AS(DUPLICATES)
+						       : DROPS_FOR(row->want);
 	char name[96];
 
 	set_series(series, row, policy);
@@ -194,8 +194,7 @@ static void follows_the_agent(void **state)
 
 		wrong += gate_judge_spec(gate, "before the commit", p, &spec, STEERS);
 		pg_replay_commit(&session->highest, window->bits, ids[i]);
-		wrong += gate_judge_spec(gate, "after the commit", p, &spec,
-					 STEERS_AS(DUPLICATES));
+		wrong += gate_judge_spec(gate, "after the commit", p, &spec, STEERS_AS(DUPLICATES));
 	}
 	assert_int_equal(wrong, 0);
 }
@@ -277,8 +276,8 @@ static void fragments(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		gate_test(window_rule),	     gate_test(once_round_the_ring),
-		gate_test(follows_the_agent), gate_test(series_are_apart),
+		gate_test(window_rule),		gate_test(once_round_the_ring),
+		gate_test(follows_the_agent),	gate_test(series_are_apart),
 		gate_test(acks_pass_no_window), gate_test(fragments),
 	};
 

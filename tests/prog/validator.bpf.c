@@ -49,10 +49,9 @@ static long check_frame(__u32 index, void *unused)
 	end = c->data + c->bytes;
 	/* a constant direction and guard, as in the gate */
 	if (c->direction == PG_C2S)
-		c->drop = c->guard ? pg_frame_check(c->data, end, c->bytes, PG_C2S, true,
-						    &c->frame) :
-				     pg_frame_check(c->data, end, c->bytes, PG_C2S, false,
-						    &c->frame);
+		c->drop =
+			c->guard ? pg_frame_check(c->data, end, c->bytes, PG_C2S, true, &c->frame)
+				 : pg_frame_check(c->data, end, c->bytes, PG_C2S, false, &c->frame);
 	else
 		c->drop = pg_frame_check(c->data, end, c->bytes, PG_S2C, c->guard, &c->frame);
 	c->guard_right = 0;
@@ -84,8 +83,8 @@ int check_frames(struct xdp_md *ctx)
 SEC("xdp")
 int check_windows(struct xdp_md *ctx)
 {
-	return bpf_loop(WINDOW_BATCH, check_window, NULL, 0) == WINDOW_BATCH ? XDP_PASS :
-									       XDP_ABORTED;
+	return bpf_loop(WINDOW_BATCH, check_window, NULL, 0) == WINDOW_BATCH ? XDP_PASS
+									     : XDP_ABORTED;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -5,7 +5,8 @@
 #include "packgate/frame.h"
 #include "packgate/session.h"
 
-/* What test_differential and validator.bpf.c exchange: a batch of questions with room for answers. */
+/* What test_differential and validator.bpf.c exchange: a batch of questions with room for answers.
+ */
 
 #define FRAME_BATCH  512
 #define WINDOW_BATCH 4096

@@ -35,7 +35,8 @@ static enum pg_drop check(const struct window *window, uint32_t pack, uint8_t po
 	return pg_replay_check(window->highest, window->bits, pack, policy);
 }
 
-/* --- a set of ids, the plainest model of a window ---------------------------------------------- */
+/* --- a set of ids, the plainest model of a window ----------------------------------------------
+ */
 
 #define MODEL_IDS 2048
 
@@ -76,8 +77,10 @@ static void model_commit(struct model *model, int64_t pack, bool mark)
 /* An id at one of the distances where a window goes wrong, from either side. */
 static uint32_t draw_id(struct noise *noise, uint32_t highest)
 {
-	static const uint32_t steps[] = { 1, 1, 1, 2, 63, 64, 65, 960, 1022, 1023, 1024, 1025, 2047,
-					  2048, 1u << 20, (1u << 20) + 1 };
+	static const uint32_t steps[] = { 1,	1,    1,	2,
+					  63,	64,   65,	960,
+					  1022, 1023, 1024,	1025,
+					  2047, 2048, 1u << 20, (1u << 20) + 1 };
 	uint32_t step = steps[noise_below(noise, sizeof(steps) / sizeof(steps[0]))];
 	int64_t id = (int64_t)highest + step;
 
@@ -125,7 +128,7 @@ static void walks_like_a_set(void **state)
 {
 	struct noise noise = noise_start("walks_like_a_set");
 
-	/* steps of up to 2^20 reach the top of 32 bits after some ten thousand */
+	/* from starts all over the 32 bits */
 	for (uint32_t done = 0; done < STEPS; done += 2000)
 		random_walk(&noise, done / 2000 % PG_POLICY_COUNT, noise_word(&noise), 2000);
 }
@@ -146,7 +149,8 @@ static void walks_into_the_top(void **state)
 		random_walk(&noise, below % PG_POLICY_COUNT, 0xffffffffu - below * 17, 500);
 }
 
-/* --- table ------------------------------------------------------------------------------------- */
+/* --- table -------------------------------------------------------------------------------------
+ */
 
 static void rule(void **state)
 {
@@ -181,7 +185,8 @@ static void rule(void **state)
 	}
 }
 
-/* --- committing -------------------------------------------------------------------------------- */
+/* --- committing --------------------------------------------------------------------------------
+ */
 
 /* Every bit set, then one jump: only ids that were really received still count as seen. */
 static void jump_clears(uint32_t highest, uint32_t step)
@@ -203,11 +208,12 @@ static void jump_clears(uint32_t highest, uint32_t step)
 
 static void jumps(void **state)
 {
-	static const uint32_t steps[] = { 1,	2,    62,   63,	  64,	   65,	  127,	   128,
-					  959,	960,  961,  1022, 1023,	   1024,  1025,	   1026,
-					  2047, 2048, 2049, 9999, 1 << 20 };
-	static const uint32_t starts[] = { 0, 1, 62, 63, 64, 65, 1000, 1023, 1024, 1025, 0x7fffffff,
-					   0x80000000, 0xffefffff };
+	static const uint32_t steps[] = { 1,	2,    62,   63,	  64,	65,   127,
+					  128,	959,  960,  961,  1022, 1023, 1024,
+					  1025, 1026, 2047, 2048, 2049, 9999, 1 << 20 };
+	static const uint32_t starts[] = { 0,	       1,	   62,	      63,   64,
+					   65,	       1000,	   1023,      1024, 1025,
+					   0x7fffffff, 0x80000000, 0xffefffff };
 
 	for (size_t s = 0; s < sizeof(starts) / sizeof(starts[0]); s++) {
 		for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
@@ -248,7 +254,8 @@ static void commit_twice_is_once(void **state)
 	assert_memory_equal(&window, &once, sizeof(window));
 }
 
-/* --- the gate reads while the owner writes ----------------------------------------------------- */
+/* --- the gate reads while the owner writes -----------------------------------------------------
+ */
 
 static struct {
 	struct window now;   /* what memory holds */

@@ -76,7 +76,7 @@ static void vectors(void **state)
 
 	assert_non_null(root);
 	assert_true(json_array_size(json_object_get(root, "siphash")) >= 11);
-	json_array_foreach(json_object_get(root, "siphash"), i, vector)
+	json_array_foreach (json_object_get(root, "siphash"), i, vector)
 		check_vector(vector);
 	json_decref(root);
 }

@@ -70,7 +70,7 @@ static void test_predicates(void **state)
  * a network that duplicates for ever is no network; everything else is not.
  */
 #define WAYS	   6 /* frames on the way at once, at most; a full way loses */
-#define TRIES	   3 /* retries are what they are with 5: one more round */
+#define TRIES	   (PG_CLOSE_TRIES - 1) /* after the first */
 #define DUPLICATES 2
 
 struct config {
