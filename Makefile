@@ -32,14 +32,15 @@ PROG_BPF  := $(wildcard tests/prog/*.bpf.c) $(wildcard tests/bench/*.bpf.c)
 
 LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/%.o)
 AGENT_OBJ := $(AGENT_SRC:user/%.c=$(BUILD)/%.o)
-# doctor reads the agent's configuration with the agent's own reader
-CLI_OBJ   := $(CLI_SRC:user/%.c=$(BUILD)/%.o) \
-	$(addprefix $(BUILD)/agent/,config.o config_read.o config_yaml.o)
+CLI_OBJ   := $(CLI_SRC:user/%.c=$(BUILD)/%.o)
+# agent and CLI read the configuration; a client that links the shared library has none
+CONFIG_OBJ := $(addprefix $(BUILD)/lib/,config.o config_read.o config_yaml.o)
 SKELS     := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
 TEST_SKELS := $(patsubst tests/%.bpf.c,$(BUILD)/tests/%.skel.h,$(PROG_BPF))
 SAN_LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/san/%.o)
 SAN_AGENT_OBJ := $(filter-out $(BUILD)/san/agent/main.o,$(AGENT_SRC:user/%.c=$(BUILD)/san/%.o))
 UNIT_BIN  := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
+NET_BIN   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/net/*.c))
 PROG_BIN  := $(PROG_SRC:tests/%.c=$(BUILD)/tests/%)
 
 # quiet unless V=1: one short line a file
@@ -65,7 +66,7 @@ $(BUILD)/libpackgate.a: $(LIB_OBJ)
 	$(say) AR $@
 	$(Q)ar rcs $@ $^
 
-$(BUILD)/libpackgate.so: $(LIB_OBJ)
+$(BUILD)/libpackgate.so: $(filter-out $(CONFIG_OBJ),$(LIB_OBJ))
 	$(say) CC $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libpackgate.so.0 -o $@ $^ $(LIB_LIBS)
 
@@ -133,7 +134,13 @@ $(BUILD)/tests/prog/%: tests/prog/%.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKE
 	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/prog -Itests -o $@ $< $(BUILD)/libpackgate.a \
 		-lcmocka -ljansson $(LIB_LIBS) -lbpf
 
-tests: all $(UNIT_BIN) $(PROG_BIN)
+# What a network test runs beside the agent.
+$(BUILD)/tests/net/%: tests/net/%.c $(BUILD)/agent/tcpq.o $(BUILD)/agent/netstat.o $(BUILD)/libpackgate.a
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -Iuser/agent -o $@ $^ -lbpf -ljansson
+
+tests: all $(UNIT_BIN) $(PROG_BIN) $(NET_BIN)
 
 test: deps
 	@$(MAKE) --no-print-directory -j2 tests

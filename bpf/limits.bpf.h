@@ -13,7 +13,7 @@
  */
 extern unsigned long CONFIG_HZ __kconfig __weak;
 
-#define COARSE_SHIFT	 20
+#define COARSE_SHIFT	  20
 #define COARSE_PER_SECOND 954
 
 static __always_inline __u32 tick_now(void)

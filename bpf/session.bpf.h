@@ -61,11 +61,14 @@ static __always_inline __u8 series_policy(const struct pkt *pkt)
 __noinline int control_guard_right(struct xdp_md *ctx, __u32 slot, __u32 offset, __u32 bytes)
 {
 	const struct pg_session *session = bpf_map_lookup_elem(&pg_sessions, &slot);
-	__u32 cover = bytes - PG_GUARD_BYTES;
+	__u64 cover = bytes - PG_GUARD_BYTES;
 	struct pg_guard_cover text = {};
 	__u64 key[2], guard;
 
-	if (!session || cover < PG_HEADER_MIN || cover > PG_GUARD_COVER_MAX)
+	if (!session || cover > PG_GUARD_COVER_MAX)
+		return 0;
+	barrier_var(cover); /* one compare for both bounds would be lost on a 6.1 verifier */
+	if (cover < PG_HEADER_MIN)
 		return 0;
 	if (bpf_xdp_load_bytes(ctx, offset, text.bytes, cover) ||
 	    bpf_xdp_load_bytes(ctx, offset + cover, &guard, sizeof(guard)))

@@ -25,21 +25,21 @@
 #include "shuffle.h"
 #include "shuffle.skel.h"
 
-#define SLOTS		131072
-#define SESSIONS	100000
-#define STREAMS		16
-#define REPEAT		1000000
-#define FLOOR_REPEAT	16000000 /* of the dropping program, which is much quicker */
-#define ROUNDS		9
-#define GENEROUS	4000000 /* frames a second: more than a run has */
-#define PORT_EXACT	4000
-#define PORT_WILDCARD	4001
-#define PORT_FREE	4002
-#define STREAM_RELIABLE 1
-#define STREAM_NEWEST	2
+#define SLOTS		 131072
+#define SESSIONS	 100000
+#define STREAMS		 16
+#define REPEAT		 1000000
+#define FLOOR_REPEAT	 16000000 /* of the dropping program, which is much quicker */
+#define ROUNDS		 9
+#define GENEROUS	 4000000 /* frames a second: more than a run has */
+#define PORT_EXACT	 4000
+#define PORT_WILDCARD	 4001
+#define PORT_FREE	 4002
+#define STREAM_RELIABLE	 1
+#define STREAM_NEWEST	 2
 #define STREAM_UNORDERED 3
-#define HIGHEST		999 /* of every series; so 1000 is next, and 998 was received */
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define HIGHEST		 999 /* of every series; so 1000 is next, and 998 was received */
+#define ARRAY_SIZE(a)	 (sizeof(a) / sizeof((a)[0]))
 
 static const uint64_t guard_key[2] = { 0x0706050403020100, 0x0f0e0d0c0b0a0908 };
 
@@ -72,22 +72,22 @@ enum { V4, V6, V4_WILDCARD, V6_WILDCARD };
 /* How a frame differs from an honest one. */
 enum twist {
 	HONEST,
-	FORGED,	      /* another guard */
-	FOREIGN,      /* ids that no session has */
-	SHORT,	      /* 5 bytes */
-	RESERVED,     /* a reserved bit */
-	OPCODE,	      /* no such opcode */
-	FLAGS,	      /* flags its opcode never has */
-	LENGTH,	      /* a payload length that lies */
-	ZERO_ID,      /* packId 0 */
-	TINY,	      /* a payload shorter than its tag and guard */
-	NOISE,	      /* ones */
-	NOT_UDP,      /* TCP */
-	OTHER_PORT,   /* nobody's port */
+	FORGED,	    /* another guard */
+	FOREIGN,    /* ids that no session has */
+	SHORT,	    /* 5 bytes */
+	RESERVED,   /* a reserved bit */
+	OPCODE,	    /* no such opcode */
+	FLAGS,	    /* flags its opcode never has */
+	LENGTH,	    /* a payload length that lies */
+	ZERO_ID,    /* packId 0 */
+	TINY,	    /* a payload shorter than its tag and guard */
+	NOISE,	    /* ones */
+	NOT_UDP,    /* TCP */
+	OTHER_PORT, /* nobody's port */
 };
 
 struct row {
-	const char *key;   /* of the ratio in bench.json; rows with one key: the dearest counts */
+	const char *key; /* of the ratio in bench.json; rows with one key: the dearest counts */
 	const char *label;
 	uint8_t place;
 	enum twist twist;
@@ -96,12 +96,12 @@ struct row {
 	int action;
 	enum pg_drop drop;
 	uint32_t unmatched_rate, ack_rate;
-	double ns;	  /* the median */
+	double ns; /* the median */
 };
 
-#define GOOD	  .action = XDP_REDIRECT, .pack = HIGHEST + 1
+#define GOOD		.action = XDP_REDIRECT, .pack = HIGHEST + 1
 #define DROPPED(reason) .action = XDP_DROP, .drop = PG_DROP_##reason, .pack = HIGHEST + 1
-#define SEEN	  HIGHEST - 1
+#define SEEN		HIGHEST - 1
 
 static struct row rows[] = {
 	{ "gate_good_over_drop", "good, in order, IPv4", V4, GOOD },
@@ -157,7 +157,8 @@ static void fail(const char *what, int err)
 	exit(1);
 }
 
-/* --- the maps, as the agent would fill them ---------------------------------------------------- */
+/* --- the maps, as the agent would fill them ----------------------------------------------------
+ */
 
 static void *map_memory(struct bpf_map *map)
 {
@@ -322,7 +323,8 @@ static void load(struct bench *bench)
 	fill_maps(bench);
 }
 
-/* --- frames ------------------------------------------------------------------------------------ */
+/* --- frames ------------------------------------------------------------------------------------
+ */
 
 static void twist_frame(enum twist twist, struct frame_bytes *frame)
 {
@@ -363,7 +365,9 @@ static void build_row(const struct row *row, struct link_frame *ret_link)
 		.flags = row->stream ? 0xc0 : 0x40,
 		.stream = row->stream,
 		.pack = row->pack ? row->pack : 1,
-		.payload = row->opcode ? 0 : row->twist == TINY ? 15 : 272,
+		.payload = row->opcode		? 0
+			   : row->twist == TINY ? 15
+						: 272,
 	};
 	/* a slot in use, and an id that its holder does not have */
 	struct frame_ids ids = ids_of(row->twist == FOREIGN ? 77 : session_at(row->place));
@@ -381,7 +385,8 @@ static void build_row(const struct row *row, struct link_frame *ret_link)
 	build_datagram(&d, frame.bytes, frame.n, ret_link);
 }
 
-/* --- time -------------------------------------------------------------------------------------- */
+/* --- time --------------------------------------------------------------------------------------
+ */
 
 static double cpu_ns(void)
 {
@@ -465,7 +470,8 @@ static double run_row(struct bench *bench, const struct row *row)
 	return ns;
 }
 
-/* --- 100,000 sessions in random order ---------------------------------------------------------- */
+/* --- 100,000 sessions in random order ----------------------------------------------------------
+ */
 
 static void shuffle_order(uint32_t *order)
 {
@@ -539,7 +545,8 @@ static double measure_random(struct bench *bench, uint32_t pack, double drop_onl
 
 	fill_visits(bench, pack, &link);
 	for (int i = 0; i < ROUNDS; i++) {
-		turning = run_ns(bench, bench->shuffle->progs.shuffle_drop, &link, REPEAT, XDP_DROP);
+		turning =
+			run_ns(bench, bench->shuffle->progs.shuffle_drop, &link, REPEAT, XDP_DROP);
 		values[i] = run_ns(bench, bench->shuffle->progs.shuffle_gate, &link, REPEAT,
 				   XDP_REDIRECT) -
 			    turning + drop_only;
@@ -547,7 +554,8 @@ static double measure_random(struct bench *bench, uint32_t pack, double drop_onl
 	return median(values, ROUNDS);
 }
 
-/* --- the report -------------------------------------------------------------------------------- */
+/* --- the report --------------------------------------------------------------------------------
+ */
 
 static void measure_rows(struct bench *bench, double *ret_drop_only)
 {
@@ -558,8 +566,8 @@ static void measure_rows(struct bench *bench, double *ret_drop_only)
 	build_row(&rows[0], &link);
 	measure_setup(bench, &link);
 	for (int round = 0; round < ROUNDS; round++) {
-		drop_only[round] = run_ns(bench, bench->drop->progs.drop, &link, FLOOR_REPEAT,
-					  XDP_DROP);
+		drop_only[round] =
+			run_ns(bench, bench->drop->progs.drop, &link, FLOOR_REPEAT, XDP_DROP);
 		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 			values[i][round] = run_row(bench, &rows[i]);
 	}
@@ -571,8 +579,8 @@ static void measure_rows(struct bench *bench, double *ret_drop_only)
 static bool dearest(const struct row *row)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (!strcmp(rows[i].key, row->key) && (rows[i].ns > row->ns ||
-						       (rows[i].ns == row->ns && &rows[i] < row)))
+		if (!strcmp(rows[i].key, row->key) &&
+		    (rows[i].ns > row->ns || (rows[i].ns == row->ns && &rows[i] < row)))
 			return false;
 	return true;
 }
@@ -606,12 +614,14 @@ int main(void)
 	load(&bench);
 	load_shuffle(&bench);
 	measure_rows(&bench, &drop_only);
-	report_note("gate: BPF_PROG_TEST_RUN, %d repeats a run, median of %d interleaved rounds, CPU "
-		    "time of the run less its set-up (the kernel's own reading, which it cuts to "
-		    "whole ns, bounds it)",
-		    REPEAT, ROUNDS);
+	report_note(
+		"gate: BPF_PROG_TEST_RUN, %d repeats a run, median of %d interleaved rounds, CPU "
+		"time of the run less its set-up (the kernel's own reading, which it cuts to "
+		"whole ns, bounds it)",
+		REPEAT, ROUNDS);
 	report_note("gate: %d sessions in %d slots; an accepted frame ends in a redirect to a real "
-		    "AF_XDP socket in the map", SESSIONS, SLOTS);
+		    "AF_XDP socket in the map",
+		    SESSIONS, SLOTS);
 	report_value("gate_drop_only_ns", drop_only, "ns", "return XDP_DROP");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		report_ratio(rows[i].key, rows[i].label, rows[i].ns, drop_only, dearest(&rows[i]));

@@ -16,10 +16,10 @@
 #include "engine.h"
 #include "packgate/replay.h"
 
-#define BENCH_SESSION 0x12345678u
-#define BENCH_STREAMS 1100
+#define BENCH_SESSION	  0x12345678u
+#define BENCH_STREAMS	  1100
 #define BENCH_EVENT_BYTES 16
-#define BENCH_NONCES  (1u << 16)
+#define BENCH_NONCES	  (1u << 16)
 
 struct bench_event {
 	enum pg_app_kind kind;
@@ -63,10 +63,10 @@ struct bench {
 	uint32_t attached, detached, moved, closed;
 	uint8_t closed_code;
 	uint32_t stream_limit;
-	enum pg_drop app;	/* what ready answers while app_room is 0 */
-	uint32_t app_room;	/* messages that the application still takes */
+	enum pg_drop app;  /* what ready answers while app_room is 0 */
+	uint32_t app_room; /* messages that the application still takes */
 	uint32_t ready_asked;
-	uint32_t tx_room;	/* frames that can be sent */
+	uint32_t tx_room; /* frames that can be sent */
 	bool guard, roams, publish_fails, drop_frames;
 	uint64_t last_sent_ms;
 	uint8_t room[PG_FRAME_MAX];
@@ -384,9 +384,8 @@ static inline void bench_pass(struct bench *b, uint64_t ms)
 	uint64_t end = b->env.now_ms + ms, step;
 
 	while (b->engine.deadline_ms <= end) {
-		step = b->engine.deadline_ms > b->env.now_ms ?
-			       b->engine.deadline_ms - b->env.now_ms :
-			       0;
+		step = b->engine.deadline_ms > b->env.now_ms ? b->engine.deadline_ms - b->env.now_ms
+							     : 0;
 		b->env.now_ms += step;
 		b->env.unix_ms += step;
 		pg_key_cache_begin(b->env.keys);
@@ -397,7 +396,8 @@ static inline void bench_pass(struct bench *b, uint64_t ms)
 	b->env.now_ms = end;
 }
 
-/* --- the client ---------------------------------------------------------------------------------- */
+/* --- the client ----------------------------------------------------------------------------------
+ */
 
 static inline void bench_guard(struct bench *b, uint8_t *out, struct pg_frame *frame)
 {
@@ -447,13 +447,12 @@ static inline uint32_t bench_seal(struct bench *b, uint8_t *out, uint32_t stream
 struct bench_in {
 	uint8_t bytes[PG_FRAME_MAX];
 	uint32_t count;
-	uint16_t port_be;   /* of its sender; 0 = the pinned peer */
-	enum pg_drop drop;  /* filled: what became of it */
+	uint16_t port_be;  /* of its sender; 0 = the pinned peer */
+	enum pg_drop drop; /* filled: what became of it */
 	bool acked;
 };
 
-static inline struct pg_engine_source bench_source(const struct bench *b,
-						   const struct bench_in *in)
+static inline struct pg_engine_source bench_source(const struct bench *b, const struct bench_in *in)
 {
 	uint16_t port = in->port_be ? in->port_be : b->line.peer_port_be;
 
@@ -552,7 +551,8 @@ static inline enum pg_drop bench_control(struct bench *b, enum pg_opcode opcode,
 	return bench_control_from(b, opcode, stream, pack, payload, bytes, 0);
 }
 
-/* --- what was recorded --------------------------------------------------------------------------- */
+/* --- what was recorded ---------------------------------------------------------------------------
+ */
 
 static inline uint32_t bench_count_sent(const struct bench *b, enum pg_opcode opcode,
 					uint32_t stream, uint32_t pack)

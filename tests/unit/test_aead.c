@@ -230,8 +230,7 @@ static void test_vectors(void **state)
 	size_t i;
 
 	memset(vectors, 0, sizeof(*vectors) * json_array_size(rows));
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach (rows, i, row) {
 		if (json_object_get(row, "plain"))
 			vector_init(aead, row, &vectors[n++]);
 	}

@@ -20,7 +20,8 @@ static uint32_t draw(uint32_t below)
 	return (seed >> 33) % below;
 }
 
-/* --- receive buffer ------------------------------------------------------------------------------ */
+/* --- receive buffer ------------------------------------------------------------------------------
+ */
 
 static void test_receive_put(void **state)
 {
@@ -109,7 +110,8 @@ static void test_receive_model(void **state)
 	receive_model(0xfffffc00);
 }
 
-/* --- send buffer --------------------------------------------------------------------------------- */
+/* --- send buffer ---------------------------------------------------------------------------------
+ */
 
 static void test_send_put(void **state)
 {

@@ -13,7 +13,8 @@
 #define GUARDED	     true
 #define ROAMS	     true
 
-/* --- order, duplicates, gaps --------------------------------------------------------------------- */
+/* --- order, duplicates, gaps ---------------------------------------------------------------------
+ */
 
 /*
  * A script of one series: "3" the client's packet 3 arrives, "+500" ms pass. What the application
@@ -226,9 +227,8 @@ static void test_publish(void **state)
 	bool acked;
 
 	bench_make(b, &in, 0, 3);
-	assert_int_equal(pg_frame_check(in.bytes, in.bytes + in.count, in.count, PG_C2S, true,
-					&frame),
-			 0);
+	assert_int_equal(
+		pg_frame_check(in.bytes, in.bytes + in.count, in.count, PG_C2S, true, &frame), 0);
 	assert_int_equal(pg_engine_classify(&b->engine, &frame, in.bytes, true, &job), 0);
 	pg_aead_open(b->env.aead, &job, 1);
 	assert_int_equal(pg_engine_data(&b->engine, &frame, in.bytes, &source, job.result, &acked),
@@ -313,7 +313,8 @@ static void test_fragments_are_refused(void **state)
 		}
 }
 
-/* --- bounds and back-pressure -------------------------------------------------------------------- */
+/* --- bounds and back-pressure --------------------------------------------------------------------
+ */
 
 static void test_receive_buffer_bound(void **state)
 {
@@ -465,7 +466,8 @@ static void test_no_room_to_transmit(void **state)
 	bench_free(b);
 }
 
-/* --- sending --------------------------------------------------------------------------------------- */
+/* --- sending
+ * --------------------------------------------------------------------------------------- */
 
 static int send_one(struct bench *b, uint32_t stream, uint32_t message)
 {
@@ -670,7 +672,8 @@ static void test_timestamps(void **state)
 	bench_free(b);
 }
 
-/* --- control frames -------------------------------------------------------------------------------- */
+/* --- control frames
+ * -------------------------------------------------------------------------------- */
 
 static void test_pongs(void **state)
 {
@@ -768,7 +771,8 @@ static void test_last_active(void **state)
 	bench_free(b);
 }
 
-/* --- streams --------------------------------------------------------------------------------------- */
+/* --- streams
+ * --------------------------------------------------------------------------------------- */
 
 static struct bench *with_stream(uint32_t id)
 {
@@ -845,12 +849,10 @@ static void test_stream_refusals(void **state)
 	bench_pass(b, 100000);
 	assert_int_equal(b->engine.stream_count, 1);
 	bench_clear(b);
-	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 2, 0, NULL, 0),
-			 PG_DROP_STREAM_ID_USED);
+	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 2, 0, NULL, 0), PG_DROP_STREAM_ID_USED);
 	/* the window's edge */
 	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 3 + 1023, 0, NULL, 0), PG_DROP_NONE);
-	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 2, 0, NULL, 0),
-			 PG_DROP_STREAM_ID_USED);
+	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 2, 0, NULL, 0), PG_DROP_STREAM_ID_USED);
 	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 3, 0, NULL, 0), PG_DROP_NONE);
 	/* no far bound */
 	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 0xffffffff, 0, NULL, 0), PG_DROP_NONE);
@@ -960,8 +962,7 @@ static void test_close_by_the_client(void **state)
 	/* this end did not close: an answer to what still comes may go out */
 	assert_int_equal(send_one(b, 5, 0), 0);
 	assert_int_equal(pg_engine_close_stream(&b->engine, 5), -EALREADY);
-	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 5, 0, NULL, 0),
-			 PG_DROP_STREAM_ID_USED);
+	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 5, 0, NULL, 0), PG_DROP_STREAM_ID_USED);
 	/* data is taken and acked until CLOSE */
 	assert_int_equal(bench_data(b, 5, 1), PG_DROP_NONE);
 	bench_control(b, PG_OP_CLOSESTREAM, 5, 0, NULL, 0);
@@ -1117,7 +1118,8 @@ static void test_many_streams(void **state)
 	bench_free(b);
 }
 
-/* --- adoption --------------------------------------------------------------------------------------- */
+/* --- adoption
+ * --------------------------------------------------------------------------------------- */
 
 static void crash(struct bench *b)
 {
@@ -1129,9 +1131,8 @@ static void crash(struct bench *b)
 		struct pg_stream_memory memory = { &s->line, &s->window, i };
 
 		if (s->used)
-			assert_int_equal(pg_engine_adopt_stream(&b->engine, s->line.stream,
-								&memory),
-					 0);
+			assert_int_equal(
+				pg_engine_adopt_stream(&b->engine, s->line.stream, &memory), 0);
 	}
 	pg_engine_adopted(&b->engine);
 }
@@ -1227,8 +1228,7 @@ static void test_adoption_of_streams(void **state)
 	assert_int_equal(bench_count_sent(b, PG_OP_CLOSESTREAM, 5, 0), 1);
 	bench_pass(b, 40000);
 	assert_int_equal(b->detached, 1);
-	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 5, 0, NULL, 0),
-			 PG_DROP_STREAM_ID_USED);
+	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 5, 0, NULL, 0), PG_DROP_STREAM_ID_USED);
 	bench_free(b);
 }
 
@@ -1251,7 +1251,8 @@ static void test_adoption_keeps_counters(void **state)
 	bench_free(b);
 }
 
-/* --- roaming ---------------------------------------------------------------------------------------- */
+/* --- roaming
+ * ---------------------------------------------------------------------------------------- */
 
 static enum pg_drop data_from(struct bench *b, uint32_t stream, uint32_t pack, uint64_t timestamp,
 			      uint16_t port_be)
@@ -1461,7 +1462,8 @@ static void test_repeated_acks_go_to_the_peer_only(void **state)
 	struct bench *b = bench_new(PG_POLICY_RELIABLE, GUARDED, ROAMS);
 	struct bench_in in[2];
 
-	/* both copies look new when they are classified; the second is a duplicate from elsewhere */
+	/* both copies look new when they are classified; the second is a duplicate from elsewhere
+	 */
 	bench_make(b, &in[0], 0, 1);
 	bench_make(b, &in[1], 0, 1);
 	in[1].port_be = 2;
@@ -1473,7 +1475,8 @@ static void test_repeated_acks_go_to_the_peer_only(void **state)
 	bench_free(b);
 }
 
-/* --- the end ---------------------------------------------------------------------------------------- */
+/* --- the end
+ * ---------------------------------------------------------------------------------------- */
 
 static void test_done_wipes_keys(void **state)
 {

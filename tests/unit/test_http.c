@@ -21,7 +21,8 @@
 #include "http_listen.h"
 #include "http_route.h"
 
-/* --- a route table that answers with what it was asked ------------------------------------------ */
+/* --- a route table that answers with what it was asked ------------------------------------------
+ */
 
 static int echo(void *context, const struct pg_http_request *request, struct pg_http_answer *answer,
 		struct pg_error *error)
@@ -93,22 +94,23 @@ static int streaming(void *context, const struct pg_http_request *request,
 	answer->content_type = "application/x-ndjson";
 	answer->stream.context = counter;
 	answer->stream.free = free_counter;
-	answer->stream.read = !strcmp(request->args[0], "three") ? count_line
+	answer->stream.read = !strcmp(request->args[0], "three")   ? count_line
 			      : !strcmp(request->args[0], "flood") ? flood
 								   : wait_for_ever;
 	return 0;
 }
 
 static const struct pg_http_route routes[] = {
-	{ "GET", "/v1/status", NULL, echo },	   { "GET", "/v1/sessions", "key other", echo },
-	{ "POST", "/v1/sessions", NULL, echo },	   { "GET", "/v1/sessions/{}", NULL, echo },
+	{ "GET", "/v1/status", NULL, echo },	     { "GET", "/v1/sessions", "key other", echo },
+	{ "POST", "/v1/sessions", NULL, echo },	     { "GET", "/v1/sessions/{}", NULL, echo },
 	{ "DELETE", "/v1/sessions/{}", NULL, echo }, { "POST", "/v1/fail/{}/now", NULL, failing },
 	{ "GET", "/v1/stream/{}", NULL, streaming }, { "GET", "/v1/slow", NULL, slow },
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
 
-/* --- fixture and client ------------------------------------------------------------------------- */
+/* --- fixture and client -------------------------------------------------------------------------
+ */
 
 struct fixture {
 	char folder[64], path[96];
@@ -232,7 +234,8 @@ static const char *body_of(const char *answer)
 	return body ? body + 4 : "";
 }
 
-/* --- requests ----------------------------------------------------------------------------------- */
+/* --- requests -----------------------------------------------------------------------------------
+ */
 
 #define H " HTTP/1.1\r\nHost: a\r\n"
 
@@ -251,10 +254,13 @@ static const struct request_row {
 	{ "empty query value", "GET /v1/sessions?key=" H "\r\n", 200, "GET|||0||1" },
 	{ "body", "POST /v1/sessions" H "Content-Length: 5\r\n\r\nhello", 200, "POST|||5|hello|1" },
 	{ "no body", "POST /v1/sessions" H "Content-Length: 0\r\n\r\n", 200, "POST|||0||1" },
-	{ "chunked", "POST /v1/sessions" H "Transfer-Encoding: chunked\r\n\r\n"
-	  "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", 200, "POST|||5|hello|1" },
+	{ "chunked",
+	  "POST /v1/sessions" H "Transfer-Encoding: chunked\r\n\r\n"
+	  "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+	  200, "POST|||5|hello|1" },
 	{ "query key", "GET /v1/sessions?kex=1" H "\r\n", 400, "allowed: key other" },
-	{ "query key prefix", "GET /v1/sessions?ke=1" H "\r\n", 400, "the query key ke is unknown" },
+	{ "query key prefix", "GET /v1/sessions?ke=1" H "\r\n", 400,
+	  "the query key ke is unknown" },
 	{ "query without value", "GET /v1/sessions?key" H "\r\n", 400, "has no value" },
 	{ "query where none", "GET /v1/status?key=1" H "\r\n", 400, "this route takes none" },
 	{ "route", "GET /v1/session" H "\r\n", 404, "GET /v1/sessions, POST /v1/sessions" },
@@ -265,7 +271,8 @@ static const struct request_row {
 	{ "route with a quote", "GET /v1/%22" H "\r\n", 404, "no route /v1/\\\";" },
 	{ "method", "PUT /v1/sessions" H "Content-Length: 2\r\n\r\nhi", 405, "takes GET, POST" },
 	{ "method of one", "POST /v1/status" H "\r\n", 405, "/v1/status takes GET, not POST" },
-	{ "EINVAL", "POST /v1/fail/22/now" H "\r\n", 400, "{\"error\":\"failed with \\\"22\\\"\"}" },
+	{ "EINVAL", "POST /v1/fail/22/now" H "\r\n", 400,
+	  "{\"error\":\"failed with \\\"22\\\"\"}" },
 	{ "ENOENT", "POST /v1/fail/2/now" H "\r\n", 404, "failed with" },
 	{ "EPERM", "POST /v1/fail/1/now" H "\r\n", 403, "failed with" },
 	{ "EEXIST", "POST /v1/fail/17/now" H "\r\n", 409, "failed with" },
@@ -290,7 +297,8 @@ static void test_requests(void **state)
 
 	for (i = 0; i < sizeof(request_rows) / sizeof(request_rows[0]); i++) {
 		const struct request_row *row = &request_rows[i];
-		int status = ask(*state, row->request, strlen(row->request), answer, sizeof(answer));
+		int status =
+			ask(*state, row->request, strlen(row->request), answer, sizeof(answer));
 
 		if (status != row->status)
 			fail_msg("%s: status %d: %s", row->name, status, answer);
@@ -298,7 +306,8 @@ static void test_requests(void **state)
 			fail_msg("%s: %s", row->name, answer);
 	}
 	assert_int_equal(ask(*state, request_rows[1].request, strlen(request_rows[1].request),
-			     answer, sizeof(answer)), 200);
+			     answer, sizeof(answer)),
+			 200);
 	assert_string_equal(body_of(answer), "");
 }
 
@@ -311,14 +320,15 @@ static void test_allow_header(void **state)
 	assert_non_null(strstr(answer, "Allow: GET, DELETE\r\n"));
 }
 
-/* --- limits ------------------------------------------------------------------------------------- */
+/* --- limits -------------------------------------------------------------------------------------
+ */
 
 static int post(struct fixture *fixture, size_t bytes, bool chunked, char *answer, size_t room)
 {
 	PG_FREE char *request = malloc(bytes + 512);
-	int n = sprintf(request, chunked ? "POST /v1/sessions" H
-				   "Transfer-Encoding: chunked\r\n\r\n%zx\r\n"
-					 : "POST /v1/sessions" H "Content-Length: %zu\r\n\r\n",
+	int n = sprintf(request,
+			chunked ? "POST /v1/sessions" H "Transfer-Encoding: chunked\r\n\r\n%zx\r\n"
+				: "POST /v1/sessions" H "Content-Length: %zu\r\n\r\n",
 			bytes);
 
 	memset(request + n, 'b', bytes);
@@ -365,7 +375,8 @@ static void test_header_limit(void **state)
 static void test_slow_clients(void **state)
 {
 	static const char *const begin[] = { "G", "GET /v1/status" H "X-Slow: ",
-					     "POST /v1/sessions" H "Content-Length: 100\r\n\r\n", "" };
+					     "POST /v1/sessions" H "Content-Length: 100\r\n\r\n",
+					     "" };
 	static const char quick[] = "GET /v1/status" H "\r\n";
 	double started = seconds(), cut[4] = { 0 };
 	char answer[8192];
@@ -430,7 +441,8 @@ static void test_client_limit(void **state)
 		close(fds[i]);
 }
 
-/* --- streams ------------------------------------------------------------------------------------ */
+/* --- streams ------------------------------------------------------------------------------------
+ */
 
 static bool freed(struct fixture *fixture, int wanted)
 {
@@ -473,7 +485,8 @@ static void test_streams_end(void **state)
 	close(fd);
 }
 
-/* --- the socket file ---------------------------------------------------------------------------- */
+/* --- the socket file ----------------------------------------------------------------------------
+ */
 
 static void test_socket_file(void **state)
 {
@@ -546,13 +559,15 @@ static void test_groups(void **state)
 
 	pg_http_close(TAKE_PTR(fixture->http));
 	assert_int_equal(pg_listen_unix(fixture->path, SOCK_STREAM, "no-such-group", 0660, &fd,
-					&warning, &error), 0);
+					&warning, &error),
+			 0);
 	close(fd);
 	assert_non_null(strstr(warning.text, "group no-such-group does not exist"));
 	if (getuid())
 		skip();
-	assert_int_equal(pg_listen_unix(fixture->path, SOCK_STREAM, "12345", 0660, &fd, &warning,
-					&error), 0);
+	assert_int_equal(
+		pg_listen_unix(fixture->path, SOCK_STREAM, "12345", 0660, &fd, &warning, &error),
+		0);
 	close(fd);
 	assert_string_equal(warning.text, "");
 	assert_int_equal(stat(fixture->path, &st), 0);

@@ -139,7 +139,8 @@ static void *produce(void *context)
 	return NULL;
 }
 
-/* A consumer that sleeps whenever it finds nothing misses nothing, in the order of each producer. */
+/* A consumer that sleeps whenever it finds nothing misses nothing, in the order of each producer.
+ */
 static void test_many_producers(void **state)
 {
 	struct producer producers[PRODUCERS];
@@ -151,8 +152,7 @@ static void test_many_producers(void **state)
 	assert_int_equal(pg_inbox_init(&inbox), 0);
 	for (uint32_t i = 0; i < PRODUCERS; i++) {
 		producers[i] = (struct producer){ &inbox, i, 0 };
-		assert_int_equal(pthread_create(&producers[i].thread, NULL, produce,
-						&producers[i]),
+		assert_int_equal(pthread_create(&producers[i].thread, NULL, produce, &producers[i]),
 				 0);
 	}
 	while (got < PRODUCERS * EACH) {

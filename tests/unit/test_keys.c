@@ -66,8 +66,7 @@ static void check_blocks(const struct pg_keys *keys, enum pg_direction direction
 	json_t *row;
 
 	assert_true(json_array_size(blocks) > 0);
-	json_array_foreach(blocks, i, row)
-	{
+	json_array_foreach (blocks, i, row) {
 		uint32_t stream = json_integer_value(json_object_get(row, "stream"));
 		uint32_t pack = json_integer_value(json_object_get(row, "pack"));
 
@@ -86,8 +85,7 @@ static void test_vectors(void **state)
 
 	if (!json_array_size(rows))
 		fail_msg("no keys in %s", VECTORS);
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach (rows, i, row) {
 		const char *name = json_string_value(json_object_get(row, "direction"));
 		enum pg_direction direction = strcmp(name, "s2c") ? PG_C2S : PG_S2C;
 		uint8_t iv[PG_AEAD_NONCE], guard[16];

@@ -12,7 +12,8 @@
 #include "metrics.h"
 #include "metrics_text.h"
 
-/* --- a snapshot in which every value is another ------------------------------------------------- */
+/* --- a snapshot in which every value is another -------------------------------------------------
+ */
 
 struct fixture {
 	struct pg_metrics_snapshot snapshot;
@@ -105,7 +106,8 @@ static bool has_line(const char *text, const char *line)
 	return false;
 }
 
-/* --- values ------------------------------------------------------------------------------------- */
+/* --- values -------------------------------------------------------------------------------------
+ */
 
 static void test_values(void **state)
 {
@@ -147,7 +149,7 @@ static void test_values(void **state)
 		"packgate_tcp_listen_overflows_total{netns=\"own\"} 0",
 	};
 	static const char *const absent[] = {
-		"queue=\"2\"",			/* a queue without a worker */
+		"queue=\"2\"",			     /* a queue without a worker */
 		"interface=\"eth0\",reason=\"tag\"", /* the gate never decides it */
 		"frames_rejected_total{reason=\"opcode\"}",
 		"state=\"free\"",
@@ -168,7 +170,8 @@ static void test_values(void **state)
 	free(f);
 }
 
-/* --- the format --------------------------------------------------------------------------------- */
+/* --- the format ---------------------------------------------------------------------------------
+ */
 
 static bool starts(const char *text, const char *with)
 {
@@ -225,16 +228,17 @@ static void test_lists_are_complete(void **state)
 
 	fill(f);
 	text = expose(&f->snapshot);
-#define PG_X(name, number, label, help)                                                         \
-	snprintf(line, sizeof(line), number < 40 ? "interface=\"eth0\",reason=\"%s\"}"          \
-						 : "frames_rejected_total{reason=\"%s\"}",      \
-		 label);                                                                        \
-	if (!strstr(text, line))                                                                \
-		fail_msg("no %s", line);                                                        \
+#define PG_X(name, number, label, help)                                \
+	snprintf(line, sizeof(line),                                   \
+		 number < 40 ? "interface=\"eth0\",reason=\"%s\"}"     \
+			     : "frames_rejected_total{reason=\"%s\"}", \
+		 label);                                               \
+	if (!strstr(text, line))                                       \
+		fail_msg("no %s", line);                               \
 	assert_string_equal(pg_drop_word(number), label);
 	PG_DROPS(PG_X)
 #undef PG_X
-#define PG_X(name, number, label, help)                                                         \
+#define PG_X(name, number, label, help) \
 	assert_non_null(strstr(text, "packgate_gate_" label "_total{"));
 	PG_COUNTERS(PG_X)
 #undef PG_X
@@ -266,7 +270,8 @@ static void test_doc(void **state)
 		if (!strstr(doc, row))
 			fail_msg("%s is not documented", name);
 	}
-#define PG_X(reason, number, label, help) assert_non_null(strstr(doc, "| `" label "` | " help " |"));
+#define PG_X(reason, number, label, help) \
+	assert_non_null(strstr(doc, "| `" label "` | " help " |"));
 	PG_DROPS(PG_X)
 #undef PG_X
 	free(doc);
@@ -300,12 +305,13 @@ static void test_words(void **state)
 	assert_string_equal(pg_drop_word(64), "unknown");
 }
 
-/* --- sampled drops ------------------------------------------------------------------------------ */
+/* --- sampled drops ------------------------------------------------------------------------------
+ */
 
 #define MACS "\2\2\2\2\2\2\4\4\4\4\4\4"
 #define IP4  "\x45\0\0\x30\0\0\0\0\x40\x11\0\0\xc0\0\2\1\xc0\0\2\2"
-#define IP6                                                                                     \
-	"\x60\0\0\0\0\x10\x11\x40\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1\x20\1\xd\xb8\0\0\0\0\0\0"  \
+#define IP6                                                                                      \
+	"\x60\0\0\0\0\x10\x11\x40\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1\x20\1\xd\xb8\0\0\0\0\0\0" \
 	"\0\0\0\0\0\2"
 #define UDP "\x15\xb3\x0f\xa0\0\0\0\0"
 
@@ -372,10 +378,14 @@ static void test_event_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values),	     cmocka_unit_test(test_format),
-		cmocka_unit_test(test_lists_are_complete), cmocka_unit_test(test_doc),
-		cmocka_unit_test(test_empty_snapshot),	     cmocka_unit_test(test_words),
-		cmocka_unit_test(test_event_peers),  cmocka_unit_test(test_event_bounds),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_lists_are_complete),
+		cmocka_unit_test(test_doc),
+		cmocka_unit_test(test_empty_snapshot),
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_event_peers),
+		cmocka_unit_test(test_event_bounds),
 	};
 
 	return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);

@@ -12,7 +12,8 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* --- a naive reader and writer of packets -------------------------------------------------------- */
+/* --- a naive reader and writer of packets --------------------------------------------------------
+ */
 
 struct bytes {
 	uint8_t data[4096];
@@ -55,9 +56,9 @@ static const uint8_t local_v6[16] = { 0xfd, 1, [15] = 1 }, peer_v6[16] = { 0xfd,
 struct shape {
 	const char *name;
 	int family, tags;
-	uint32_t options;    /* bytes of IPv4 options */
+	uint32_t options;      /* bytes of IPv4 options */
 	uint8_t extensions[4]; /* IPv6 extension headers, 0xff = hop by hop, 0 = end */
-	uint32_t padding;    /* behind the IP datagram, as Ethernet pads */
+	uint32_t padding;      /* behind the IP datagram, as Ethernet pads */
 	bool parsed;
 };
 

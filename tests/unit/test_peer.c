@@ -153,7 +153,7 @@ static void test_vectors(void **state)
 	size_t i;
 
 	assert_true(json_array_size(rows) > 0);
-	json_array_foreach(rows, i, row) {
+	json_array_foreach (rows, i, row) {
 		vector_init(row, &vector);
 		if (!strcmp(vector.direction, "c2s")) {
 			check_built(&vector);
@@ -182,23 +182,38 @@ static void test_refused_shapes(void **state)
 		{ "ping", { .opcode = PG_OP_PING }, 64, 0 },
 		{ "ping of 65 bytes", { .opcode = PG_OP_PING }, 65, -EINVAL },
 		{ "ping with a stream id",
-		  { .opcode = PG_OP_PING, .flags = PG_FLAG_STRE, .stream = 1 }, 0, -EINVAL },
+		  { .opcode = PG_OP_PING, .flags = PG_FLAG_STRE, .stream = 1 },
+		  0,
+		  -EINVAL },
 		{ "streamopen without an id", { .opcode = PG_OP_STREAMOPEN }, 0, -EINVAL },
-		{ "closestream on stream 0", { .opcode = PG_OP_CLOSESTREAM, .flags = PG_FLAG_STRE },
-		  0, -EINVAL },
+		{ "closestream on stream 0",
+		  { .opcode = PG_OP_CLOSESTREAM, .flags = PG_FLAG_STRE },
+		  0,
+		  -EINVAL },
 		{ "ack of packId 0", { .opcode = PG_OP_ACK, .flags = PG_FLAG_PACK }, 0, -EINVAL },
 		{ "opcode 1", { .opcode = 1 }, 0, -EINVAL },
 		{ "reserved opcode bits", { .opcode = 0x15 }, 0, -EINVAL },
 		{ "goaway without a code", { .opcode = PG_OP_GOAWAY }, 0, -EINVAL },
 		{ "fragment 513",
-		  { .opcode = PG_OP_DATA, .flags = 0x60, .pack = 1, .fragment = 513 }, 1, -EINVAL },
-		{ "an empty fragment", { .opcode = PG_OP_DATA, .flags = 0x60, .pack = 1, .fragment = 1 },
-		  0, -EINVAL },
-		{ "data of 1996 bytes", { .opcode = PG_OP_DATA, .flags = 0x40, .pack = 1 }, 1996, 0 },
-		{ "data of 1997 bytes", { .opcode = PG_OP_DATA, .flags = 0x40, .pack = 2 }, 1997,
+		  { .opcode = PG_OP_DATA, .flags = 0x60, .pack = 1, .fragment = 513 },
+		  1,
+		  -EINVAL },
+		{ "an empty fragment",
+		  { .opcode = PG_OP_DATA, .flags = 0x60, .pack = 1, .fragment = 1 },
+		  0,
+		  -EINVAL },
+		{ "data of 1996 bytes",
+		  { .opcode = PG_OP_DATA, .flags = 0x40, .pack = 1 },
+		  1996,
+		  0 },
+		{ "data of 1997 bytes",
+		  { .opcode = PG_OP_DATA, .flags = 0x40, .pack = 2 },
+		  1997,
 		  -EMSGSIZE },
-		{ "data of 2^32 - 1 bytes", { .opcode = PG_OP_DATA, .flags = 0x40, .pack = 3 },
-		  UINT32_MAX, -EMSGSIZE },
+		{ "data of 2^32 - 1 bytes",
+		  { .opcode = PG_OP_DATA, .flags = 0x40, .pack = 3 },
+		  UINT32_MAX,
+		  -EMSGSIZE },
 	};
 	static const uint8_t text[PG_FRAME_MAX];
 	struct peer_frame frame;
@@ -207,7 +222,8 @@ static void test_refused_shapes(void **state)
 
 	make_peer(SECRET, 0x1234, 0xabcd, true, 0, &peer);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (peer_build(&peer, &rows[i].shape, text, rows[i].bytes, &frame) != rows[i].result)
+		if (peer_build(&peer, &rows[i].shape, text, rows[i].bytes, &frame) !=
+		    rows[i].result)
 			fail_msg("%s: not %d", rows[i].name, rows[i].result);
 	assert_int_equal(peer_control(&peer, PG_OP_DATA, 0, 9, NULL, 0, &frame), -EINVAL);
 	peer_done(&peer);
@@ -290,7 +306,11 @@ static void test_init(void **state)
 static void test_parse_secret(void **state)
 {
 	static const char *const bad[] = {
-		"", "00", SECRET "0", SECRET "00", " " SECRET,
+		"",
+		"00",
+		SECRET "0",
+		SECRET "00",
+		" " SECRET,
 		"g00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
 		"00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
 		"0x0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
@@ -302,7 +322,8 @@ static void test_parse_secret(void **state)
 		if (peer_parse_secret(bad[i], secret))
 			fail_msg("\"%s\" is taken for a secret", bad[i]);
 	assert_true(peer_parse_secret("FFeeddccbbaa99887766554433221100"
-				      "ffEEddccbbaa99887766554433221100", secret));
+				      "ffEEddccbbaa99887766554433221100",
+				      secret));
 	assert_int_equal(secret[0], 0xff);
 	assert_int_equal(secret[1], 0xee);
 	assert_int_equal(secret[31], 0);
@@ -311,12 +332,9 @@ static void test_parse_secret(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_vectors),
-		cmocka_unit_test(test_refused_shapes),
-		cmocka_unit_test(test_series),
-		cmocka_unit_test(test_time_never_falls),
-		cmocka_unit_test(test_foreign),
-		cmocka_unit_test(test_init),
+		cmocka_unit_test(test_vectors),	     cmocka_unit_test(test_refused_shapes),
+		cmocka_unit_test(test_series),	     cmocka_unit_test(test_time_never_falls),
+		cmocka_unit_test(test_foreign),	     cmocka_unit_test(test_init),
 		cmocka_unit_test(test_parse_secret),
 	};
 

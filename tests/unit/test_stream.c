@@ -69,7 +69,7 @@ static void test_predicates(void **state)
  * left to both, and the closestreams on the way in each direction. Duplication is bounded, because
  * a network that duplicates for ever is no network; everything else is not.
  */
-#define WAYS	   6 /* frames on the way at once, at most; a full way loses */
+#define WAYS	   6			/* frames on the way at once, at most; a full way loses */
 #define TRIES	   (PG_CLOSE_TRIES - 1) /* after the first */
 #define DUPLICATES 2
 
@@ -248,7 +248,8 @@ static void test_two_ends(void **state)
 	walk(&start, &reached, &alone);
 	print_message("%u configurations\n", reached);
 	assert_in_range(reached, 1000, CONFIGS);
-	/* every frame of one end lost: the other one is not told, and that is all that can go wrong */
+	/* every frame of one end lost: the other one is not told, and that is all that can go wrong
+	 */
 	assert_true(alone > 0);
 }
 
@@ -314,8 +315,8 @@ static void test_without_loss(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_step),	 cmocka_unit_test(test_predicates),
-		cmocka_unit_test(test_two_ends),	 cmocka_unit_test(test_plain_close),
+		cmocka_unit_test(test_every_step),	   cmocka_unit_test(test_predicates),
+		cmocka_unit_test(test_two_ends),	   cmocka_unit_test(test_plain_close),
 		cmocka_unit_test(test_simultaneous_close), cmocka_unit_test(test_without_loss),
 	};
 

@@ -29,7 +29,8 @@ uint64_t pg_agent_unix_ms(void)
 	return clock_ms(CLOCK_REALTIME);
 }
 
-/* --- start ------------------------------------------------------------------------------------- */
+/* --- start -------------------------------------------------------------------------------------
+ */
 
 static void set_clock(struct pg_agent *agent)
 {
@@ -37,8 +38,8 @@ static void set_clock(struct pg_agent *agent)
 
 	clock_gettime(CLOCK_REALTIME, &real);
 	clock_gettime(CLOCK_MONOTONIC, &boot);
-	agent->maps->shared->clock_offset_ns = (real.tv_sec - boot.tv_sec) * 1000000000ull +
-					       real.tv_nsec - boot.tv_nsec;
+	agent->maps->shared->clock_offset_ns =
+		(real.tv_sec - boot.tv_sec) * 1000000000ull + real.tv_nsec - boot.tv_nsec;
 }
 
 static void publish_limits(struct pg_agent *agent, const struct pg_config *config)
@@ -192,8 +193,9 @@ int pg_agent_open(const struct pg_agent_options *options, struct pg_agent **ret_
 	}
 	if (agent->adopted || agent->restored || agent->removed)
 		pg_info_log("sessions: %lu adopted from the pins, %lu restored from the store, "
-			    "%lu removed", (unsigned long)agent->adopted,
-			    (unsigned long)agent->restored, (unsigned long)agent->removed);
+			    "%lu removed",
+			    (unsigned long)agent->adopted, (unsigned long)agent->restored,
+			    (unsigned long)agent->removed);
 	*ret_agent = agent;
 	return 0;
 }
@@ -222,7 +224,8 @@ void pg_agent_close(struct pg_agent *agent)
 	free(agent);
 }
 
-/* --- while it runs ----------------------------------------------------------------------------- */
+/* --- while it runs -----------------------------------------------------------------------------
+ */
 
 int pg_agent_locals_fd(struct pg_agent *agent)
 {
@@ -262,12 +265,12 @@ static void note_restart(const struct pg_config *old, const struct pg_config *ne
 {
 	size_t at = 0;
 
-#define NOTE(differs, name)                                                                        \
-	do {                                                                                       \
-		if (differs)                                                                       \
-			at += snprintf(result->restart_needed + at,                                \
-				       sizeof(result->restart_needed) - at, "%s%s",               \
-				       at ? ", " : "", name);                                      \
+#define NOTE(differs, name)                                                         \
+	do {                                                                        \
+		if (differs)                                                        \
+			at += snprintf(result->restart_needed + at,                 \
+				       sizeof(result->restart_needed) - at, "%s%s", \
+				       at ? ", " : "", name);                       \
 	} while (0)
 	NOTE(strcmp(old->instance, new->instance), "instance");
 	NOTE(old->interface_count != new->interface_count ||
@@ -317,7 +320,8 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 	return 0;
 }
 
-/* --- what it tells ----------------------------------------------------------------------------- */
+/* --- what it tells -----------------------------------------------------------------------------
+ */
 
 static void interface_status(const struct interface *interface, struct pg_interface_status *to)
 {
@@ -335,7 +339,8 @@ static void interface_status(const struct interface *interface, struct pg_interf
 	to->program_id = pg_gate_program_id(interface->gate);
 	if (!pg_gate_attached(interface->gate)) {
 		to->mode = PG_GATE_DETACHED;
-		snprintf(to->why, sizeof(to->why), "the link was detached behind the agent's back, or "
+		snprintf(to->why, sizeof(to->why),
+			 "the link was detached behind the agent's back, or "
 			 "the interface is gone");
 	}
 }

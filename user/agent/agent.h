@@ -23,18 +23,18 @@
 struct pg_agent;
 
 /* How frames reach the agent from an interface; words of `status` and of packgate_gate_mode. */
-#define PG_GATE_MODES(X)                                                                           \
-	X(DETACHED, "detached", "no gate")                                                         \
-	X(ZEROCOPY, "native-zerocopy", "XDP in the driver, AF_XDP without a copy")                 \
-	X(COPY, "native-copy", "XDP in the driver, AF_XDP with one copy")                          \
-	X(GENERIC, "generic", "XDP behind the driver, AF_XDP with one copy")                       \
+#define PG_GATE_MODES(X)                                                           \
+	X(DETACHED, "detached", "no gate")                                         \
+	X(ZEROCOPY, "native-zerocopy", "XDP in the driver, AF_XDP without a copy") \
+	X(COPY, "native-copy", "XDP in the driver, AF_XDP with one copy")          \
+	X(GENERIC, "generic", "XDP behind the driver, AF_XDP with one copy")       \
 	X(SOCKET, "socket", "no XDP: a UDP socket, the same rules in the agent")
 
 enum pg_gate_mode {
 #define PG_X(name, label, help) PG_GATE_##name,
 	PG_GATE_MODES(PG_X)
 #undef PG_X
-	PG_GATE_MODE_COUNT
+		PG_GATE_MODE_COUNT
 };
 
 const char *pg_gate_mode_name(enum pg_gate_mode mode);
@@ -42,11 +42,11 @@ const char *pg_gate_mode_name(enum pg_gate_mode mode);
 struct pg_interface_status {
 	char name[PG_NAME_MAX];
 	enum pg_gate_mode mode;
-	uint32_t slot;	     /* into the counter arrays */
-	uint32_t queues;     /* RX queues with a worker */
-	uint32_t program_id; /* of the attached program, 0 = none */
+	uint32_t slot;		  /* into the counter arrays */
+	uint32_t queues;	  /* RX queues with a worker */
+	uint32_t program_id;	  /* of the attached program, 0 = none */
 	uint32_t confirm_seconds; /* left until an unconfirmed attach is undone, 0 = confirmed */
-	char why[160];	     /* why no better mode was taken, or why there is no gate; may be "" */
+	char why[160]; /* why no better mode was taken, or why there is no gate; may be "" */
 };
 
 struct pg_agent_status {
@@ -58,7 +58,7 @@ struct pg_agent_status {
 	uint64_t sessions_limit, streams_limit;
 	uint64_t adopted, restored, removed; /* sessions at the last start, by their fate */
 	const char *aead_backend;
-	bool all_attached; /* every configured interface has its gate (or socket mode) */
+	bool all_attached;  /* every configured interface has its gate (or socket mode) */
 	bool workers_alive; /* every worker turned its loop within the last 2 s */
 	size_t interface_count;
 	struct pg_interface_status interfaces[PG_INTERFACES_MAX];
@@ -84,7 +84,7 @@ struct pg_endpoint_status {
 	char name[32];
 	uint32_t id;
 	uint64_t sessions;
-	bool application; /* one is connected */
+	bool application;		  /* one is connected */
 	struct pg_endpoint_config config; /* a copy; see config.h */
 };
 
@@ -95,14 +95,15 @@ int pg_agent_endpoints(struct pg_agent *agent, struct pg_endpoint_status **ret_r
 const struct pg_config *pg_agent_config_get(struct pg_agent *agent);
 void pg_agent_config_put(struct pg_agent *agent);
 
-/* --- sessions ---------------------------------------------------------------------------------- */
+/* --- sessions ----------------------------------------------------------------------------------
+ */
 
 struct pg_session_request {
-	const char *endpoint; /* name */
+	const char *endpoint;	       /* name */
 	uint16_t client_id, server_id; /* not 0 */
 	struct pg_peer peer;
 	uint8_t secret[32];
-	uint8_t aead;		/* enum pg_aead_algorithm */
+	uint8_t aead;		  /* enum pg_aead_algorithm */
 	uint32_t expires_seconds; /* 0 = never */
 };
 
@@ -129,7 +130,7 @@ struct pg_session_status {
 	uint32_t streams;
 	uint32_t highest_received, next_deliver, next_send;
 	uint64_t frames_in, bytes_in, frames_out, bytes_out; /* application bytes */
-	uint64_t rejected; /* frames refused after the gate */
+	uint64_t rejected;				     /* frames refused after the gate */
 	uint64_t gaps;
 	uint64_t last_active_ms; /* Unix time, 0 = never */
 	uint64_t created_ms, expires_ms;
@@ -151,7 +152,8 @@ struct pg_stream_status {
 int pg_agent_streams(struct pg_agent *agent, uint32_t session, struct pg_stream_status **ret_rows,
 		     size_t *ret_count);
 
-/* --- counters ---------------------------------------------------------------------------------- */
+/* --- counters ----------------------------------------------------------------------------------
+ */
 
 struct pg_gate_counts {
 	struct pg_count drops[PG_INTERFACES_MAX][PG_DROP_SLOTS];
@@ -166,28 +168,29 @@ int pg_agent_gate_counts(struct pg_agent *agent, struct pg_gate_counts *ret_coun
 #define PG_LATENCY_BUCKETS 16 /* bucket i counts deliveries within 2^i us; the last is +Inf */
 
 /* What the workers count, summed. X(name, metric suffix, help) */
-#define PG_WORKER_COUNTERS(X)                                                                      \
-	X(frames_received, "frames_received", "frames taken from AF_XDP and UDP sockets")          \
-	X(frames_opened, "frames_opened", "data frames authenticated and committed, first time")   \
-	X(frames_sent, "frames_sent", "frames of every opcode sent")                               \
-	X(acks_sent, "acks_sent", "acks sent, repeated ones too")                                  \
-	X(duplicates_acked, "duplicates_acked", "duplicates acked again by the agent")             \
-	X(messages_delivered, "messages_delivered", "packets handed to applications")              \
-	X(bytes_delivered, "bytes_delivered", "application bytes handed to applications")          \
-	X(gaps_reported, "gaps_reported", "runs of packIds reported as never received")            \
-	X(packets_succeeded, "packets_succeeded", "packets of a reliable series acked by the peer") \
-	X(packets_failed, "packets_failed", "packets of a reliable series not acked in time")      \
-	X(roamed, "roamed", "sessions that moved to a new peer address")                           \
-	X(handed_over, "handed_over", "sessions moved to another worker")                          \
-	X(handed_frames, "handed_frames", "frames copied to the worker that owns their session")   \
-	X(transmit_full, "transmit_full", "frames not sent because the transmit ring was full")    \
+#define PG_WORKER_COUNTERS(X)                                                                    \
+	X(frames_received, "frames_received", "frames taken from AF_XDP and UDP sockets")        \
+	X(frames_opened, "frames_opened", "data frames authenticated and committed, first time") \
+	X(frames_sent, "frames_sent", "frames of every opcode sent")                             \
+	X(acks_sent, "acks_sent", "acks sent, repeated ones too")                                \
+	X(duplicates_acked, "duplicates_acked", "duplicates acked again by the agent")           \
+	X(messages_delivered, "messages_delivered", "packets handed to applications")            \
+	X(bytes_delivered, "bytes_delivered", "application bytes handed to applications")        \
+	X(gaps_reported, "gaps_reported", "runs of packIds reported as never received")          \
+	X(packets_succeeded, "packets_succeeded",                                                \
+	  "packets of a reliable series acked by the peer")                                      \
+	X(packets_failed, "packets_failed", "packets of a reliable series not acked in time")    \
+	X(roamed, "roamed", "sessions that moved to a new peer address")                         \
+	X(handed_over, "handed_over", "sessions moved to another worker")                        \
+	X(handed_frames, "handed_frames", "frames copied to the worker that owns their session") \
+	X(transmit_full, "transmit_full", "frames not sent because the transmit ring was full")  \
 	X(app_events_lost, "app_events_lost", "events that found the application's queue full")
 
 struct pg_worker_counts {
 #define PG_X(name, suffix, help) uint64_t name;
 	PG_WORKER_COUNTERS(PG_X)
 #undef PG_X
-	uint64_t rejected[PG_DROP_SLOTS]; /* frames refused by the agent, by reason */
+	uint64_t rejected[PG_DROP_SLOTS];	      /* frames refused by the agent, by reason */
 	uint64_t latency_buckets[PG_LATENCY_BUCKETS]; /* receive to hand-over, not cumulative */
 	uint64_t latency_sum_ns;
 };
@@ -213,7 +216,8 @@ struct pg_session_count {
 int pg_agent_session_counts(struct pg_agent *agent, struct pg_session_count **ret_rows,
 			    size_t *ret_count);
 
-/* --- sampled drops ----------------------------------------------------------------------------- */
+/* --- sampled drops -----------------------------------------------------------------------------
+ */
 
 /*
  * A follower of the drops. While one exists the gate samples every drop that finds room in the

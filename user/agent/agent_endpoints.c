@@ -30,7 +30,8 @@ uint32_t pg_endpoint_find_id(const struct pg_agent *agent, uint32_t id)
 	return 0;
 }
 
-/* --- the kernel's socket ----------------------------------------------------------------------- */
+/* --- the kernel's socket -----------------------------------------------------------------------
+ */
 
 static void socket_options(int fd, bool ipv4)
 {
@@ -57,8 +58,8 @@ static int bind_socket(const struct pg_endpoint_config *config, struct pg_error 
 	bool ipv4 = pg_address_is_ipv4(&config->address);
 	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(config->port) };
 	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(config->port) };
-	PG_CLOSE int fd = socket(ipv4 ? AF_INET : AF_INET6,
-				 SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	PG_CLOSE int fd =
+		socket(ipv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct pg_peer where = { config->address, config->port };
 	char text[PG_PEER_TEXT];
 	int err;
@@ -69,20 +70,21 @@ static int bind_socket(const struct pg_endpoint_config *config, struct pg_error 
 	socket_options(fd, ipv4);
 	memcpy(&v4.sin_addr, config->address.bytes + 12, 4);
 	memcpy(&v6.sin6_addr, config->address.bytes, 16);
-	err = ipv4 ? bind(fd, (struct sockaddr *)&v4, sizeof(v4)) :
-		     bind(fd, (struct sockaddr *)&v6, sizeof(v6));
+	err = ipv4 ? bind(fd, (struct sockaddr *)&v4, sizeof(v4))
+		   : bind(fd, (struct sockaddr *)&v6, sizeof(v6));
 	if (err)
-		return pg_error_set(error, -errno, "endpoint %s: binding UDP %s: %s%s", config->name,
-				    pg_address_print_peer(&where, text), strerror(errno),
-				    errno == EADDRINUSE ?
-					    "; another process has the port ('ss -lunp' names it)" :
-				    errno == EADDRNOTAVAIL ?
-					    "; the address is not local: add it, or use 0.0.0.0" :
-					    "");
+		return pg_error_set(
+			error, -errno, "endpoint %s: binding UDP %s: %s%s", config->name,
+			pg_address_print_peer(&where, text), strerror(errno),
+			errno == EADDRINUSE ? "; another process has the port ('ss -lunp' names it)"
+			: errno == EADDRNOTAVAIL
+				? "; the address is not local: add it, or use 0.0.0.0"
+				: "");
 	return TAKE_FD(fd);
 }
 
-/* --- map entries ------------------------------------------------------------------------------- */
+/* --- map entries -------------------------------------------------------------------------------
+ */
 
 static void fill_entry(const struct endpoint *endpoint, struct pg_endpoint *entry)
 {
@@ -133,7 +135,8 @@ static int clear_entry(struct pg_agent *agent, uint32_t index)
 	return bpf_map_update_elem(agent->maps->endpoints, &index, &entry, BPF_ANY) ? -errno : 0;
 }
 
-/* The index an endpoint id had in pinned maps, so that pinned sessions keep theirs; else a free one. */
+/* The index an endpoint id had in pinned maps, so that pinned sessions keep theirs; else a free
+ * one. */
 static uint32_t pick_index(struct pg_agent *agent, uint32_t id)
 {
 	struct pg_endpoint entry;
@@ -166,7 +169,8 @@ void pg_endpoints_clean(struct pg_agent *agent)
 	}
 }
 
-/* --- the view ---------------------------------------------------------------------------------- */
+/* --- the view ----------------------------------------------------------------------------------
+ */
 
 static void fill_view(const struct pg_agent *agent, struct pg_view *view)
 {
@@ -206,7 +210,8 @@ int pg_agent_publish_view(struct pg_agent *agent)
 	return 0;
 }
 
-/* --- applying a configuration ------------------------------------------------------------------ */
+/* --- applying a configuration ------------------------------------------------------------------
+ */
 
 static const struct pg_endpoint_config *in_config(const struct pg_config *config, const char *name)
 {
@@ -245,7 +250,8 @@ static int plan_one(struct pg_agent *agent, const struct pg_endpoint_config *con
 	if (index && (agent->endpoints[index].config.guard != config->guard ||
 		      agent->endpoints[index].config.policy != config->policy))
 		pg_info_log("endpoint %s: guard and policy of its sessions end with them: they are "
-			    "closed", config->name);
+			    "closed",
+			    config->name);
 	if (index && same_place(&agent->endpoints[index].config, config))
 		return 0;
 	plan->socket = bind_socket(config, error);
@@ -303,7 +309,8 @@ static int add_endpoint(struct pg_agent *agent, const struct pg_endpoint_config 
 	};
 	if (!config->guard)
 		pg_warning_log("endpoint %s: guard off: control frames are not authenticated; for "
-			       "trusted networks only", config->name);
+			       "trusted networks only",
+			       config->name);
 	return write_port(agent, config->port);
 }
 
@@ -346,7 +353,8 @@ int pg_endpoints_apply(struct pg_agent *agent, const struct pg_config *config,
 	if (err)
 		return err;
 	for (uint32_t i = 1; i < PG_ENDPOINTS_MAX; i++)
-		if (agent->endpoints[i].used && !in_config(config, agent->endpoints[i].config.name)) {
+		if (agent->endpoints[i].used &&
+		    !in_config(config, agent->endpoints[i].config.name)) {
 			old[old_count++] = agent->endpoints[i].socket;
 			remove_endpoint(agent, i);
 			result->removed++;
@@ -354,8 +362,8 @@ int pg_endpoints_apply(struct pg_agent *agent, const struct pg_config *config,
 	for (size_t i = 0; i < config->endpoint_count && !err; i++) {
 		count_change(agent, &config->endpoints[i], &plans[i], result);
 		err = plans[i].index ? change_endpoint(agent, &config->endpoints[i], &plans[i],
-						       &old[old_count++]) :
-				       add_endpoint(agent, &config->endpoints[i], &plans[i]);
+						       &old[old_count++])
+				     : add_endpoint(agent, &config->endpoints[i], &plans[i]);
 	}
 	if (!err)
 		err = pg_agent_publish_view(agent);
@@ -373,7 +381,8 @@ void pg_endpoints_close(struct pg_agent *agent)
 	free(agent->view);
 }
 
-/* --- applications ------------------------------------------------------------------------------ */
+/* --- applications ------------------------------------------------------------------------------
+ */
 
 static int check_name(const struct pg_agent *agent, const char *name, char *reply, size_t bytes)
 {
@@ -382,9 +391,10 @@ static int check_name(const struct pg_agent *agent, const char *name, char *repl
 	if (!index)
 		snprintf(reply, bytes, "hello refused: there is no endpoint '%.40s'", name);
 	else if (agent->endpoints[index].config.deliver != PG_DELIVER_APP)
-		snprintf(reply, bytes, "hello refused: endpoint '%.40s' does not deliver to an "
-			 "application (deliver: %s)", name,
-			 pg_deliver_name(agent->endpoints[index].config.deliver));
+		snprintf(reply, bytes,
+			 "hello refused: endpoint '%.40s' does not deliver to an "
+			 "application (deliver: %s)",
+			 name, pg_deliver_name(agent->endpoints[index].config.deliver));
 	else if (agent->endpoints[index].app)
 		snprintf(reply, bytes, "hello refused: endpoint '%.40s' has an application already",
 			 name);
@@ -457,10 +467,9 @@ static int handle_record(void *context, const struct pg_app_connection *connecti
 	struct pg_message *message;
 	uint8_t owner;
 
-	owner = slot < agent->table->slots ? atomic_load(&agent->table->owners[slot]) :
-					     PG_OWNER_NONE;
-	if (owner >= agent->worker_count ||
-	    agent->maps->windows[slot].handle != record->session) {
+	owner = slot < agent->table->slots ? atomic_load(&agent->table->owners[slot])
+					   : PG_OWNER_NONE;
+	if (owner >= agent->worker_count || agent->maps->windows[slot].handle != record->session) {
 		*ret_why = "record refused: there is no such session";
 		return -ENOENT;
 	}

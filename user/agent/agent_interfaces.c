@@ -51,8 +51,8 @@ int pg_interfaces_plan(struct pg_agent *agent, struct pg_error *error)
 		struct interface *interface = &agent->interfaces[i];
 
 		snprintf(interface->name, sizeof(interface->name), "%s", config->interfaces[i]);
-		interface->queues = config->mode == PG_MODE_SOCKET ? 0 :
-								     count_queues(interface->name);
+		interface->queues =
+			config->mode == PG_MODE_SOCKET ? 0 : count_queues(interface->name);
 		interface->first_worker = workers;
 		workers += interface->queues;
 		agent->interface_count++;
@@ -60,13 +60,15 @@ int pg_interfaces_plan(struct pg_agent *agent, struct pg_error *error)
 	/* somebody serves the kernel's sockets in any case */
 	agent->worker_count = workers ? workers : 1;
 	if (agent->worker_count > PG_WORKERS_MAX)
-		return pg_error_set(error, -ENOSPC, "the interfaces have %u RX queues together, %d "
+		return pg_error_set(error, -ENOSPC,
+				    "the interfaces have %u RX queues together, %d "
 				    "workers are the most; reduce them with 'ethtool -L'",
 				    agent->worker_count, PG_WORKERS_MAX);
 	return 0;
 }
 
-/* --- the mode ladder --------------------------------------------------------------------------- */
+/* --- the mode ladder ---------------------------------------------------------------------------
+ */
 
 static void give_sockets_back(struct pg_agent *agent, struct interface *interface)
 {
@@ -150,8 +152,7 @@ static int climb(struct pg_agent *agent, struct interface *interface, struct pg_
 	return err;
 }
 
-int pg_interface_attach(struct pg_agent *agent, struct interface *interface,
-			struct pg_error *error)
+int pg_interface_attach(struct pg_agent *agent, struct interface *interface, struct pg_error *error)
 {
 	const struct pg_config *config = agent->config;
 	int err;
@@ -196,7 +197,8 @@ void pg_interface_detach(struct pg_agent *agent, struct interface *interface, co
 	pg_info_log("%s: detached: %s", interface->name, why);
 }
 
-/* --- pins left behind -------------------------------------------------------------------------- */
+/* --- pins left behind --------------------------------------------------------------------------
+ */
 
 static bool configured(const struct pg_agent *agent, const char *name)
 {
@@ -229,15 +231,18 @@ void pg_interfaces_close(struct pg_agent *agent)
 		pg_gate_close(agent->interfaces[i].gate);
 }
 
-/* --- requests ---------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------------
+ */
 
 static struct interface *find(struct pg_agent *agent, const char *name, struct pg_error *error)
 {
 	for (uint32_t i = 0; i < agent->interface_count; i++)
 		if (!strcmp(agent->interfaces[i].name, name))
 			return &agent->interfaces[i];
-	pg_error_set(error, -ENOENT, "'%s' is not among the configuration's interfaces: add it and "
-		     "restart the agent", name);
+	pg_error_set(error, -ENOENT,
+		     "'%s' is not among the configuration's interfaces: add it and "
+		     "restart the agent",
+		     name);
 	return NULL;
 }
 
@@ -300,6 +305,7 @@ void pg_interfaces_tick(struct pg_agent *agent)
 		struct interface *interface = &agent->interfaces[i];
 
 		if (interface->confirm_by_ms && now >= interface->confirm_by_ms)
-			pg_interface_detach(agent, interface, "the attach was not confirmed in time");
+			pg_interface_detach(agent, interface,
+					    "the attach was not confirmed in time");
 	}
 }

@@ -21,7 +21,7 @@ struct interface {
 	char why[160];
 	struct pg_gate *gate;
 	uint32_t queues;
-	uint32_t first_worker; /* its queues' workers follow one another */
+	uint32_t first_worker;	/* its queues' workers follow one another */
 	uint64_t confirm_by_ms; /* monotonic, 0 = confirmed */
 };
 
@@ -64,10 +64,11 @@ static inline void pg_agent_unlock(struct pg_agent *agent)
 	pthread_mutex_unlock(&agent->lock);
 }
 
-uint64_t pg_agent_now_ms(void);	 /* monotonic */
+uint64_t pg_agent_now_ms(void); /* monotonic */
 uint64_t pg_agent_unix_ms(void);
 
-/* --- agent_endpoints.c: all with the lock held ------------------------------------------------- */
+/* --- agent_endpoints.c: all with the lock held -------------------------------------------------
+ */
 
 /* Makes the endpoints those of the configuration: sockets, map entries, the view. */
 int pg_endpoints_apply(struct pg_agent *agent, const struct pg_config *config,
@@ -81,7 +82,8 @@ void pg_endpoints_close(struct pg_agent *agent);
 /* handlers for the application socket */
 void pg_endpoints_handlers(struct pg_agent *agent, struct pg_app_handlers *ret_handlers);
 
-/* --- agent_interfaces.c ------------------------------------------------------------------------ */
+/* --- agent_interfaces.c ------------------------------------------------------------------------
+ */
 
 /* Fills interfaces[] from the configuration and counts the workers they need. */
 int pg_interfaces_plan(struct pg_agent *agent, struct pg_error *error);
@@ -95,7 +97,8 @@ void pg_interfaces_close(struct pg_agent *agent);
 /* Undoes unconfirmed attaches whose time is up. */
 void pg_interfaces_tick(struct pg_agent *agent);
 
-/* --- agent_sessions.c -------------------------------------------------------------------------- */
+/* --- agent_sessions.c --------------------------------------------------------------------------
+ */
 
 /* Takes over what is pinned and stored; before the workers start. */
 int pg_sessions_restore(struct pg_agent *agent, struct pg_error *error);
@@ -105,12 +108,14 @@ void pg_sessions_restored(struct pg_agent *agent);
 void pg_sessions_save(struct pg_agent *agent);
 void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index);
 
-/* --- agent_events.c ---------------------------------------------------------------------------- */
+/* --- agent_events.c ----------------------------------------------------------------------------
+ */
 
 int pg_followers_open(struct pg_agent *agent, struct pg_error *error);
 void pg_followers_close(struct pg_agent *agent);
 
-/* --- agent.c ----------------------------------------------------------------------------------- */
+/* --- agent.c -----------------------------------------------------------------------------------
+ */
 
 struct pg_agent_options {
 	const char *config_path;

@@ -14,7 +14,8 @@
 #define FIRST_BLOCK 4096 /* packIds reserved with a new session */
 #define LIST_SLOTS  4096 /* slots a worker lists at a time, so that it goes on receiving */
 
-/* --- provisioning ------------------------------------------------------------------------------ */
+/* --- provisioning ------------------------------------------------------------------------------
+ */
 
 /* What one row becomes, made and checked before anything is changed. Holds secrets. */
 struct provision {
@@ -32,31 +33,37 @@ static int check_row(struct pg_agent *agent, const struct pg_session_request *ro
 	const struct pg_endpoint_config *config;
 
 	if (!row->client_id || !row->server_id)
-		return pg_error_set(error, -EINVAL, "session %08x: client id and server id must not "
-				    "be 0", session);
+		return pg_error_set(error, -EINVAL,
+				    "session %08x: client id and server id must not "
+				    "be 0",
+				    session);
 	if (!index)
-		return pg_error_set(error, -ENOENT, "session %08x: there is no endpoint '%s'", session,
-				    row->endpoint);
+		return pg_error_set(error, -ENOENT, "session %08x: there is no endpoint '%s'",
+				    session, row->endpoint);
 	config = &agent->endpoints[index].config;
 	if (pg_address_is_ipv4(&row->peer.address) != pg_address_is_ipv4(&config->address))
-		return pg_error_set(error, -EINVAL, "session %08x: the peer and endpoint '%s' are not "
-				    "of one address family", session, row->endpoint);
+		return pg_error_set(error, -EINVAL,
+				    "session %08x: the peer and endpoint '%s' are not "
+				    "of one address family",
+				    session, row->endpoint);
 	if (pg_address_is_any(&row->peer.address) || pg_address_is_group(&row->peer.address) ||
 	    !row->peer.port)
-		return pg_error_set(error, -EINVAL, "session %08x: the peer must be one host and port",
-				    session);
+		return pg_error_set(error, -EINVAL,
+				    "session %08x: the peer must be one host and port", session);
 	if (!pg_aead_algorithm_name(row->aead))
 		return pg_error_set(error, -EINVAL, "session %08x: there is no AEAD %u", session,
 				    row->aead);
 	if (line->id && line->state != PG_SESSION_CLOSE)
-		return pg_error_set(error, -EEXIST, "session %08x: its slot %u is held by session "
-				    "%08x; choose another server id", session, slot, line->id);
+		return pg_error_set(error, -EEXIST,
+				    "session %08x: its slot %u is held by session "
+				    "%08x; choose another server id",
+				    session, slot, line->id);
 	*ret_endpoint = index;
 	return 0;
 }
 
-static int fill_entry(struct pg_agent *agent, const struct pg_session_request *row, uint32_t endpoint,
-		      struct provision *made)
+static int fill_entry(struct pg_agent *agent, const struct pg_session_request *row,
+		      uint32_t endpoint, struct provision *made)
 {
 	struct pg_entry *entry = calloc(1, sizeof(*entry));
 
@@ -79,7 +86,7 @@ static int fill_entry(struct pg_agent *agent, const struct pg_session_request *r
 }
 
 static void fill_stored(struct pg_agent *agent, const struct pg_session_request *row,
-		       struct provision *made)
+			struct provision *made)
 {
 	struct pg_store_session *stored = &made->stored;
 	const struct pg_entry *entry = made->add.entry;
@@ -140,7 +147,8 @@ static int check_slots(const struct provision *made, size_t count, size_t *ret_f
 		if (slots[i] >> 32 != slots[i - 1] >> 32)
 			continue;
 		*ret_failed = (uint32_t)slots[i];
-		return pg_error_set(error, -EEXIST, "session %08x: its slot %u is taken by session "
+		return pg_error_set(error, -EEXIST,
+				    "session %08x: its slot %u is taken by session "
 				    "%08x of the same request; choose another server id",
 				    made[*ret_failed].add.entry->id, (uint32_t)(slots[i] >> 32),
 				    made[(uint32_t)slots[i - 1]].add.entry->id);
@@ -214,8 +222,8 @@ static int add_locked(struct pg_agent *agent, const struct pg_session_request *r
 		ret_handles[i] = made[i].add.handle;
 	err = post_rows(agent, made, count);
 	return err ? pg_error_set(error, err, "handing the sessions to the workers: %s",
-				  strerror(-err)) :
-		     0;
+				  strerror(-err))
+		   : 0;
 }
 
 int pg_agent_session_add(struct pg_agent *agent, const struct pg_session_request *rows,
@@ -242,7 +250,8 @@ int pg_agent_session_add(struct pg_agent *agent, const struct pg_session_request
 	return err;
 }
 
-/* --- closing ----------------------------------------------------------------------------------- */
+/* --- closing -----------------------------------------------------------------------------------
+ */
 
 static int close_slot(struct pg_agent *agent, uint32_t slot, uint32_t session, uint8_t code)
 {
@@ -274,8 +283,8 @@ int pg_agent_session_close(struct pg_agent *agent, uint32_t session, uint8_t cod
 	err = close_slot(agent, slot, session, code);
 	pg_agent_unlock(agent);
 	return err ? pg_error_set(error, err, "closing session %08x: %s", session,
-				  err == -ENOENT ? "there is no such session" : strerror(-err)) :
-		     0;
+				  err == -ENOENT ? "there is no such session" : strerror(-err))
+		   : 0;
 }
 
 void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index)
@@ -288,7 +297,8 @@ void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index)
 	}
 }
 
-/* --- listing ----------------------------------------------------------------------------------- */
+/* --- listing -----------------------------------------------------------------------------------
+ */
 
 static int list(struct pg_agent *agent, uint32_t first, uint32_t last, struct pg_session_rows *rows)
 {
@@ -374,7 +384,8 @@ int pg_agent_session_counts(struct pg_agent *agent, struct pg_session_count **re
 	return 0;
 }
 
-/* --- restart ----------------------------------------------------------------------------------- */
+/* --- restart -----------------------------------------------------------------------------------
+ */
 
 struct restore {
 	struct pg_agent *agent;
@@ -382,7 +393,8 @@ struct restore {
 	int err;
 };
 
-static bool pinned_as(const struct pg_agent *agent, uint32_t slot, uint32_t session, uint64_t handle)
+static bool pinned_as(const struct pg_agent *agent, uint32_t slot, uint32_t session,
+		      uint64_t handle)
 {
 	const struct pg_session *line = &agent->maps->sessions[slot];
 
@@ -451,8 +463,9 @@ static int restore_row(void *context, const struct pg_store_session *row)
 		return 0;
 	}
 	if (!add.adopt && !take_saved(row, &add)) {
-		forget_row(agent, row, "the pins are gone and the last stop was not clean, so its "
-				       "replay window is lost; provision it with a new secret");
+		forget_row(agent, row,
+			   "the pins are gone and the last stop was not clean, so its "
+			   "replay window is lost; provision it with a new secret");
 		return 0;
 	}
 	add.entry = calloc(1, sizeof(*add.entry));

@@ -39,7 +39,8 @@ void pg_app_out_flush(struct pg_app_out *out)
 {
 	if (!out->bytes || out->dead)
 		return;
-	if (send(out->connection->fd, out->datagram, out->bytes, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+	if (send(out->connection->fd, out->datagram, out->bytes, MSG_DONTWAIT | MSG_NOSIGNAL) >=
+	    0) {
 		out->bytes = 0;
 		out->blocked = false;
 		return;

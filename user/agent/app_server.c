@@ -218,10 +218,9 @@ static int fill_polled(struct pg_app_server *server, struct pollfd *polled, bool
 		bool waits = client->used && client->bytes;
 
 		*ret_retry |= waits;
-		polled[n++] = (struct pollfd){ .fd = client->used && !waits ?
-							     client->connection.fd :
-							     -1,
-					       .events = POLLIN };
+		polled[n++] =
+			(struct pollfd){ .fd = client->used && !waits ? client->connection.fd : -1,
+					 .events = POLLIN };
 	}
 	return n;
 }
@@ -254,8 +253,9 @@ static void *loop(void *context)
 	return NULL;
 }
 
-int pg_app_server_open(const struct pg_socket_config *config, const struct pg_app_handlers *handlers,
-		       struct pg_app_server **ret_server, struct pg_error *error)
+int pg_app_server_open(const struct pg_socket_config *config,
+		       const struct pg_app_handlers *handlers, struct pg_app_server **ret_server,
+		       struct pg_error *error)
 {
 	struct pg_app_server *server = calloc(1, sizeof(*server));
 	struct pg_error warning = { "" };

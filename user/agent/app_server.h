@@ -34,8 +34,9 @@ struct pg_app_handlers {
 	void *context;
 };
 
-int pg_app_server_open(const struct pg_socket_config *config, const struct pg_app_handlers *handlers,
-		       struct pg_app_server **ret_server, struct pg_error *error);
+int pg_app_server_open(const struct pg_socket_config *config,
+		       const struct pg_app_handlers *handlers, struct pg_app_server **ret_server,
+		       struct pg_error *error);
 void pg_app_server_close(struct pg_app_server *server);
 
 #endif

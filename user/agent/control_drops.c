@@ -33,12 +33,12 @@ static json_t *drops_json(const struct pg_gate_counts *counts, uint32_t slot)
 		if (reason >= AGENT_REASONS_FROM)
 			continue;
 		row = count_json("reason", pg_drop_word(reason), &counts->drops[slot][reason]);
-		json_object_set_new(row, "would_packets",
-				    json_integer((json_int_t)counts->would_drop[slot][reason]
-							 .packets));
-		json_object_set_new(row, "would_bytes",
-				    json_integer((json_int_t)counts->would_drop[slot][reason]
-							 .bytes));
+		json_object_set_new(
+			row, "would_packets",
+			json_integer((json_int_t)counts->would_drop[slot][reason].packets));
+		json_object_set_new(
+			row, "would_bytes",
+			json_integer((json_int_t)counts->would_drop[slot][reason].bytes));
 		json_array_append_new(rows, row);
 	}
 	return rows;
@@ -48,7 +48,7 @@ static json_t *counters_json(const struct pg_gate_counts *counts, uint32_t slot)
 {
 	json_t *rows = json_array();
 
-#define PG_X(name, number, label, help)                                                         \
+#define PG_X(name, number, label, help) \
 	json_array_append_new(rows, count_json("counter", label, &counts->counters[slot][number]));
 	PG_COUNTERS(PG_X)
 #undef PG_X
@@ -98,8 +98,8 @@ static json_t *rejected_json(struct pg_agent *agent)
 	json_t *rows = json_array();
 
 	pg_agent_worker_counts(agent, &counts);
-#define PG_X(name, number, label, help)                                                         \
-	json_array_append_new(rows, json_pack("{s:s, s:I}", "reason", label, "frames",          \
+#define PG_X(name, number, label, help)                                                \
+	json_array_append_new(rows, json_pack("{s:s, s:I}", "reason", label, "frames", \
 					      (json_int_t)counts.rejected[number]));
 	PG_DROPS(PG_X)
 #undef PG_X

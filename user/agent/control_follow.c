@@ -10,8 +10,8 @@
 #include "control_words.h"
 #include "event_text.h"
 
-#define BATCH	 32  /* events taken at once */
-#define WAIT_MS	 250
+#define BATCH	       32 /* events taken at once */
+#define WAIT_MS	       250
 #define LINE_MAX_BYTES 640 /* of an event with every text at its longest */
 
 /* One client that follows the drops: events wait here until the client has room for a line. */

@@ -85,7 +85,7 @@ int pg_json_check_keys(const json_t *root, const char *const *names, struct pg_e
 
 	if (!json_is_object(root))
 		return pg_error_set(error, -EINVAL, "expected a JSON object");
-	json_object_foreach((json_t *)root, key, value) {
+	json_object_foreach ((json_t *)root, key, value) {
 		for (i = 0; names[i] && strcmp(names[i], key); i++)
 			continue;
 		if (!names[i])

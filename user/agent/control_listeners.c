@@ -12,16 +12,15 @@ static json_t *listener_json(const struct pg_listener_sample *row)
 			 pg_address_print(&row->address, address), "port", row->port,
 			 "accept_queue_length", (json_int_t)row->accept_length,
 			 "accept_queue_limit", (json_int_t)row->accept_limit, "syn_queue_length",
-			 (json_int_t)row->syn_length, "syn_queue_young",
-			 (json_int_t)row->syn_young, "syn_queue_limit",
-			 (json_int_t)row->syn_limit);
+			 (json_int_t)row->syn_length, "syn_queue_young", (json_int_t)row->syn_young,
+			 "syn_queue_limit", (json_int_t)row->syn_limit);
 }
 
 static json_t *netstat_json(const struct pg_netstat_sample *row)
 {
 	json_t *root = json_pack("{s:s}", "netns", row->netns);
 
-#define PG_X(field, name, help)                                                                 \
+#define PG_X(field, name, help) \
 	json_object_set_new(root, name, json_integer((json_int_t)row->field));
 	PG_NETSTAT_METRICS(PG_X)
 #undef PG_X
@@ -41,7 +40,6 @@ int pg_control_listeners(void *agent, const struct pg_http_request *request,
 		json_array_append_new(rows, listener_json(&listeners[i]));
 	for (i = 0; i < netstat_count; i++)
 		json_array_append_new(counters, netstat_json(&netstat[i]));
-	return pg_json_answer(answer,
-			      json_pack("{s:o, s:o}", "listeners", rows, "counters", counters),
-			      error);
+	return pg_json_answer(
+		answer, json_pack("{s:o, s:o}", "listeners", rows, "counters", counters), error);
 }

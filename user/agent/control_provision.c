@@ -48,7 +48,7 @@ static int batch_init(struct batch *batch, size_t room, struct pg_error *error)
 
 static int hex_digit(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0'
+	return c >= '0' && c <= '9'   ? c - '0'
 	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
 	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
 				      : -1;
@@ -164,8 +164,8 @@ static int read_lines(struct batch *batch, const char *text, size_t bytes, size_
 	return 0;
 }
 
-static int read_document(struct batch *batch, const char *text, size_t bytes,
-			 size_t *ret_position, struct pg_error *error)
+static int read_document(struct batch *batch, const char *text, size_t bytes, size_t *ret_position,
+			 struct pg_error *error)
 {
 	PG_JSON json_t *tree = NULL;
 	json_t *row;
@@ -178,7 +178,7 @@ static int read_document(struct batch *batch, const char *text, size_t bytes,
 		return rc;
 	if (!json_is_array(tree))
 		return batch_add(batch, tree, 1, error);
-	json_array_foreach(tree, i, row) {
+	json_array_foreach (tree, i, row) {
 		*ret_position = i + 1;
 		rc = batch_add(batch, row, i + 1, error);
 		if (rc)
@@ -197,10 +197,9 @@ static int refuse_row(const struct batch *batch, size_t position, int rc,
 		return rc;
 	pg_error_prefix(&whole, rc, "%s %zu", batch->lines ? "line" : "session", position);
 	answer->status = pg_http_status(rc);
-	return pg_json_answer(answer,
-			      json_pack("{s:s, s:I}", "error", whole.text, "row",
-					(json_int_t)position),
-			      error);
+	return pg_json_answer(
+		answer, json_pack("{s:s, s:I}", "error", whole.text, "row", (json_int_t)position),
+		error);
 }
 
 static int answer_added(const struct batch *batch, const uint64_t *handles,
@@ -214,11 +213,10 @@ static int answer_added(const struct batch *batch, const uint64_t *handles,
 		char id[9];
 
 		snprintf(id, sizeof(id), "%04x%04x", row->client_id, row->server_id);
-		json_array_append_new(rows,
-				      json_pack("{s:s, s:i, s:i, s:s, s:I}", "session", id,
-						"client_id", row->client_id, "server_id",
-						row->server_id, "endpoint", row->endpoint, "handle",
-						(json_int_t)handles[i]));
+		json_array_append_new(rows, json_pack("{s:s, s:i, s:i, s:s, s:I}", "session", id,
+						      "client_id", row->client_id, "server_id",
+						      row->server_id, "endpoint", row->endpoint,
+						      "handle", (json_int_t)handles[i]));
 	}
 	return pg_json_answer(answer, json_pack("{s:o}", "sessions", rows), error);
 }
@@ -251,9 +249,9 @@ int pg_control_session_add(void *agent, const struct pg_http_request *request,
 	rc = batch_init(&batch, request->body_bytes / (2 * SECRET_BYTES) + 1, error);
 	if (rc)
 		return rc;
-	rc = batch.lines ? read_lines(&batch, request->body, request->body_bytes, &position, error)
-			 : read_document(&batch, request->body, request->body_bytes, &position,
-					 error);
+	rc = batch.lines
+		     ? read_lines(&batch, request->body, request->body_bytes, &position, error)
+		     : read_document(&batch, request->body, request->body_bytes, &position, error);
 	if (rc)
 		return refuse_row(&batch, position, rc, answer, error);
 	if (!batch.count)

@@ -79,7 +79,8 @@ static int parse_id(const char *text, uint32_t *ret_session, struct pg_error *er
 	if (strlen(text) != 8 || text[strspn(text, "0123456789abcdefABCDEF")])
 		return pg_error_set(error, -EINVAL,
 				    "\"%.40s\" is not a session id: 8 hex digits, client id and "
-				    "server id", text);
+				    "server id",
+				    text);
 	*ret_session = (uint32_t)strtoul(text, NULL, 16);
 	return 0;
 }
@@ -142,7 +143,8 @@ int pg_control_session_close(void *agent, const struct pg_http_request *request,
 	return pg_json_answer(answer, json_pack("{s:s}", "closed", id), error);
 }
 
-/* --- streams ----------------------------------------------------------------------------------- */
+/* --- streams -----------------------------------------------------------------------------------
+ */
 
 static json_t *stream_row(const void *rows, size_t index, void *context)
 {

@@ -105,8 +105,8 @@ static int optional_body(const struct pg_http_request *request, const char *cons
 }
 
 /* Interfaces are answered as they are after the change. */
-static int answer_interface(struct pg_agent *agent, const char *name,
-			    struct pg_http_answer *answer, struct pg_error *error)
+static int answer_interface(struct pg_agent *agent, const char *name, struct pg_http_answer *answer,
+			    struct pg_error *error)
 {
 	struct pg_agent_status status;
 	size_t i;

@@ -26,8 +26,8 @@ const char *pg_session_state_word(unsigned int state)
 const char *pg_stream_state_word(unsigned int state)
 {
 	static const char *const words[] = {
-		[PG_STREAM_FREE] = "free",   [PG_STREAM_INIT] = "init",
-		[PG_STREAM_OPEN] = "open",   [PG_STREAM_READY] = "ready",
+		[PG_STREAM_FREE] = "free",	 [PG_STREAM_INIT] = "init",
+		[PG_STREAM_OPEN] = "open",	 [PG_STREAM_READY] = "ready",
 		[PG_STREAM_CLOSING] = "closing", [PG_STREAM_CLOSE] = "close",
 	};
 

@@ -52,14 +52,15 @@ static bool find_peers(const struct reader *r, size_t ip, unsigned int type,
 void pg_event_peers(const struct pg_event *event, char source[PG_PEER_TEXT],
 		    char destination[PG_PEER_TEXT])
 {
-	struct reader r = { event->data, event->sampled < PG_EVENT_SAMPLE ? event->sampled
-									  : PG_EVENT_SAMPLE };
+	struct reader r = { event->data,
+			    event->sampled < PG_EVENT_SAMPLE ? event->sampled : PG_EVENT_SAMPLE };
 	unsigned int type = be16(&r, 12), vlans;
 	struct pg_peer from, to;
 	size_t ip = ETH_HLEN;
 
 	source[0] = destination[0] = 0;
-	for (vlans = 0; vlans < VLANS_MAX && (type == ETH_P_8021Q || type == ETH_P_8021AD); vlans++) {
+	for (vlans = 0; vlans < VLANS_MAX && (type == ETH_P_8021Q || type == ETH_P_8021AD);
+	     vlans++) {
 		type = be16(&r, ip + 2);
 		ip += 4;
 	}

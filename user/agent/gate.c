@@ -31,7 +31,8 @@ struct pg_gate {
 	int link;
 };
 
-/* --- maps -------------------------------------------------------------------------------------- */
+/* --- maps --------------------------------------------------------------------------------------
+ */
 
 static int mount_bpffs(struct pg_error *error)
 {
@@ -40,7 +41,8 @@ static int mount_bpffs(struct pg_error *error)
 	if (!statfs(BPFFS, &fs) && fs.f_type == BPF_FS_MAGIC)
 		return 0;
 	if (mount("bpf", BPFFS, "bpf", 0, "mode=0700"))
-		return pg_error_set(error, -errno, "mounting bpffs on " BPFFS ": %s; mount it by hand",
+		return pg_error_set(error, -errno,
+				    "mounting bpffs on " BPFFS ": %s; mount it by hand",
 				    strerror(errno));
 	return 0;
 }
@@ -76,7 +78,8 @@ static void unpin_maps(const struct pg_maps *maps, struct gate_bpf *skeleton)
 	struct bpf_map *map;
 	char path[256];
 
-	bpf_object__for_each_map(map, skeleton->obj) {
+	bpf_object__for_each_map(map, skeleton->obj)
+	{
 		map_path(maps, bpf_map__name(map), path, sizeof(path));
 		unlink(path);
 	}
@@ -98,7 +101,8 @@ static void pin_maps(const struct pg_maps *maps, struct gate_bpf *skeleton)
 	struct bpf_map *map;
 	char path[256];
 
-	bpf_object__for_each_map(map, skeleton->obj) {
+	bpf_object__for_each_map(map, skeleton->obj)
+	{
 		if (map == skeleton->maps.pg_xsks || strchr(bpf_map__name(map), '.'))
 			continue;
 		map_path(maps, bpf_map__name(map), path, sizeof(path));
@@ -124,8 +128,8 @@ static struct gate_bpf *open_skeleton(const struct pg_maps *maps, uint32_t sessi
 				      uint32_t streams)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, unknown_hz, .kconfig = "CONFIG_HZ=0\n");
-	struct gate_bpf *skeleton = gate_bpf__open_opts(kernel_config_readable() ? NULL :
-										   &unknown_hz);
+	struct gate_bpf *skeleton =
+		gate_bpf__open_opts(kernel_config_readable() ? NULL : &unknown_hz);
 
 	if (!skeleton)
 		return NULL;
@@ -147,12 +151,13 @@ static int check_pinned(struct pg_maps *maps, const struct pg_maps_options *opti
 		return 0;
 	}
 	if (shared.sessions != options->sessions || shared.streams != options->streams)
-		return pg_error_set(error, -EINVAL,
-				    "the maps pinned in %s have room for %u sessions and %u streams, "
-				    "the configuration says %u and %u: set limits back, or end the "
-				    "sessions with 'packgate detach --all --instance %s'",
-				    maps->path, shared.sessions, shared.streams, options->sessions,
-				    options->streams, options->instance);
+		return pg_error_set(
+			error, -EINVAL,
+			"the maps pinned in %s have room for %u sessions and %u streams, "
+			"the configuration says %u and %u: set limits back, or end the "
+			"sessions with 'packgate detach --all --instance %s'",
+			maps->path, shared.sessions, shared.streams, options->sessions,
+			options->streams, options->instance);
 	maps->adopted = true;
 	return 0;
 }
@@ -217,7 +222,8 @@ static int create_maps(struct pg_maps *maps, const struct pg_maps_options *optio
 	bpf_program__set_autoload(maps->base->progs.pg_gate, false);
 	err = gate_bpf__load(maps->base);
 	if (err)
-		return pg_error_set(error, err, "creating the BPF maps in %s: %s; see packgate doctor",
+		return pg_error_set(error, err,
+				    "creating the BPF maps in %s: %s; see packgate doctor",
 				    maps->path, strerror(-err));
 	return map_all(maps, options, error);
 }
@@ -265,9 +271,10 @@ int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, struct p
 			unused = i;
 	}
 	if (unused < 0)
-		return pg_error_set(error, -ENOSPC, "%s: %d interfaces were used by this instance; "
-				    "the counters have no room for more", interface,
-				    PG_INTERFACES_MAX);
+		return pg_error_set(error, -ENOSPC,
+				    "%s: %d interfaces were used by this instance; "
+				    "the counters have no room for more",
+				    interface, PG_INTERFACES_MAX);
 	snprintf(maps->shared->interfaces[unused], PG_NAME_MAX, "%s", interface);
 	return unused;
 }
@@ -294,7 +301,8 @@ int pg_maps_read_counts(int fd, uint32_t entries, struct pg_count *ret_counts)
 	return 0;
 }
 
-/* --- pins of interfaces ------------------------------------------------------------------------ */
+/* --- pins of interfaces ------------------------------------------------------------------------
+ */
 
 static void remove_interface_pins(const char *directory)
 {
@@ -348,7 +356,8 @@ void pg_maps_each_interface(struct pg_maps *maps, void (*call)(void *context, co
 	closedir(directory);
 }
 
-/* --- one interface ----------------------------------------------------------------------------- */
+/* --- one interface -----------------------------------------------------------------------------
+ */
 
 static void gate_path(const struct pg_gate *gate, const char *name, char *path, size_t bytes)
 {
@@ -423,12 +432,13 @@ static int refuse_occupied(const struct pg_gate *gate, uint32_t ifindex, struct 
 	fd = id ? bpf_prog_get_fd_by_id(id) : -1;
 	if (fd >= 0)
 		bpf_obj_get_info_by_fd(fd, &info, &bytes);
-	return pg_error_set(error, -EBUSY,
-			    "attaching to %s: the XDP program '%s' (id %u) is attached there and is "
-			    "not this instance's; detach it first ('ip link set dev %s xdp off', or "
-			    "the program's own tool), then 'packgate attach %s'",
-			    gate->interface, info.name[0] ? info.name : "?", id, gate->interface,
-			    gate->interface);
+	return pg_error_set(
+		error, -EBUSY,
+		"attaching to %s: the XDP program '%s' (id %u) is attached there and is "
+		"not this instance's; detach it first ('ip link set dev %s xdp off', or "
+		"the program's own tool), then 'packgate attach %s'",
+		gate->interface, info.name[0] ? info.name : "?", id, gate->interface,
+		gate->interface);
 }
 
 /* Whether a pinned link still holds this very interface. */
@@ -473,7 +483,8 @@ static int attach_new(struct pg_gate *gate, uint32_t ifindex, bool generic, cons
 	if (fd < 0)
 		return pg_error_set(error, fd, "attaching to %s in %s mode: %s%s", gate->interface,
 				    generic ? "generic" : "native", strerror(-fd),
-				    fd == -ERANGE || fd == -EINVAL ? "; is its MTU above 3506?" : "");
+				    fd == -ERANGE || fd == -EINVAL ? "; is its MTU above 3506?"
+								   : "");
 	if (bpf_obj_pin(fd, path))
 		return pg_error_set(error, -errno, "pinning the link in %s: %s", path,
 				    strerror(errno));
@@ -497,14 +508,16 @@ int pg_gate_attach(struct pg_gate *gate, bool generic, struct pg_error *error)
 	int err;
 
 	if (!ifindex)
-		return pg_error_set(error, -ENODEV, "attaching to %s: there is no such interface here",
+		return pg_error_set(error, -ENODEV,
+				    "attaching to %s: there is no such interface here",
 				    gate->interface);
 	gate_path(gate, "link", path, sizeof(path));
 	err = swap_pinned(gate, ifindex, path);
 	if (err && err != -ENOENT)
-		return pg_error_set(error, err, "swapping the program on %s: %s; 'packgate detach %s' "
-				    "and attach again", gate->interface, strerror(-err),
-				    gate->interface);
+		return pg_error_set(error, err,
+				    "swapping the program on %s: %s; 'packgate detach %s' "
+				    "and attach again",
+				    gate->interface, strerror(-err), gate->interface);
 	if (err)
 		err = attach_new(gate, ifindex, generic, path, error);
 	if (!err)

@@ -17,10 +17,10 @@
 #include "http_listen.h"
 #include "http_route.h"
 
-#define CLIENTS_SPARE	 8 /* connections that are accepted only to be told 503 */
+#define CLIENTS_SPARE	  8 /* connections that are accepted only to be told 503 */
 #define MEMORY_PER_CLIENT (64u << 10)
-#define REAP_MS		 250
-#define STREAM_BLOCK	 4096
+#define REAP_MS		  250
+#define STREAM_BLOCK	  4096
 
 enum phase {
 	PHASE_READING,	 /* from accept until the request is whole */
@@ -82,7 +82,8 @@ static void enter_phase(struct pg_http_connection *connection, enum phase phase)
 	pthread_mutex_unlock(&connection->http->lock);
 }
 
-/* --- answers ----------------------------------------------------------------------------------- */
+/* --- answers -----------------------------------------------------------------------------------
+ */
 
 /* A sentence may repeat bytes of the request that are no UTF-8. */
 static char *error_body(const char *sentence)
@@ -161,7 +162,8 @@ unsigned int pg_http_status(int rc)
 	}
 }
 
-/* --- streams ----------------------------------------------------------------------------------- */
+/* --- streams -----------------------------------------------------------------------------------
+ */
 
 /* Without this a client that left would be noticed only when there is something to send. */
 static bool client_left(const struct pg_http_connection *connection)
@@ -227,7 +229,8 @@ static enum MHD_Result queue_stream(struct pg_http_connection *connection,
 	return queue(connection, answer->status, answer->content_type, response);
 }
 
-/* --- requests ---------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------------
+ */
 
 const char *pg_http_query(const struct pg_http_request *request, const char *key)
 {
@@ -350,8 +353,8 @@ static enum MHD_Result check_query_key(void *context, enum MHD_ValueKind kind, c
 
 static bool announces_too_much(struct MHD_Connection *mhd)
 {
-	const char *text = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND,
-						       MHD_HTTP_HEADER_CONTENT_LENGTH);
+	const char *text =
+		MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
 
 	return text && strtoull(text, NULL, 10) > PG_HTTP_BODY_MAX;
 }
@@ -420,7 +423,8 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *mhd, const c
 	return dispatch(connection, method, path);
 }
 
-/* --- connections ------------------------------------------------------------------------------- */
+/* --- connections -------------------------------------------------------------------------------
+ */
 
 static void uncount(struct pg_http_connection *connection)
 {
@@ -514,7 +518,8 @@ static void *reap(void *context)
 	return NULL;
 }
 
-/* --- opening ----------------------------------------------------------------------------------- */
+/* --- opening -----------------------------------------------------------------------------------
+ */
 
 static int listen_on(struct pg_http *http, const struct pg_http_options *options, int *ret_fd,
 		     struct pg_error *error)

@@ -57,12 +57,14 @@ static int remove_stale(const struct sockaddr_un *address, int type, struct pg_e
 	if (!S_ISSOCK(st.st_mode))
 		return pg_error_set(error, -EEXIST,
 				    "%s is a file that is not a socket; remove it or configure "
-				    "another path", path);
+				    "another path",
+				    path);
 	rc = probe(address, type);
 	if (rc == -EADDRINUSE)
 		return pg_error_set(error, rc,
 				    "a running process answers on %s; stop it or configure another "
-				    "path", path);
+				    "path",
+				    path);
 	if (rc)
 		return fail(error, rc, "find out who listens on", path);
 	if (unlink(path))
@@ -100,7 +102,8 @@ static int set_owner(const char *path, const char *group, mode_t mode, struct pg
 	if (find_group(group, &gid))
 		pg_error_set(warning, 0,
 			     "group %s does not exist, %s keeps the group of the agent; make the "
-			     "group or configure another one", group, path);
+			     "group or configure another one",
+			     group, path);
 	if (gid != (gid_t)-1 && chown(path, (uid_t)-1, gid))
 		return pg_error_set(error, -errno, "give %s to the group %s: %s", path, group,
 				    strerror(errno));
@@ -130,8 +133,7 @@ int pg_listen_unix(const char *path, int type, const char *group, mode_t mode, i
 	if (fd < 0)
 		return fail(error, -errno, "listen on", path);
 	/* Linux gives the file the mode of the unbound socket: nobody slips in before chmod. */
-	if (fchmod(fd, 0600) ||
-	    bind(fd, (const struct sockaddr *)&address, sizeof(address)))
+	if (fchmod(fd, 0600) || bind(fd, (const struct sockaddr *)&address, sizeof(address)))
 		return fail(error, -errno, "listen on", path);
 	rc = set_owner(path, group, mode, warning, error);
 	if (!rc && listen(fd, BACKLOG))

@@ -26,10 +26,10 @@ void pg_waiter_done(struct pg_waiter *waiter, int result);
 int pg_waiter_wait(struct pg_waiter *waiter);
 
 enum pg_message_kind {
-	PG_MESSAGE_FRAME,    /* a datagram of a session this worker owns */
-	PG_MESSAGE_ADOPT,    /* a session handed over by another worker */
-	PG_MESSAGE_ADD,	     /* a new session, or one restored at start */
-	PG_MESSAGE_CLOSE,    /* end a session */
+	PG_MESSAGE_FRAME, /* a datagram of a session this worker owns */
+	PG_MESSAGE_ADOPT, /* a session handed over by another worker */
+	PG_MESSAGE_ADD,	  /* a new session, or one restored at start */
+	PG_MESSAGE_CLOSE, /* end a session */
 	PG_MESSAGE_VIEW,
 	PG_MESSAGE_XSK,
 	PG_MESSAGE_LIST,

@@ -88,3 +88,29 @@ void pg_listeners_sample(struct pg_listener_sample **ret_listeners, size_t *ret_
 	sample_listeners(netns.name, ret_listeners, ret_listener_count);
 	sample_netstat(netns.name, ret_netstat, ret_netstat_count);
 }
+
+static bool same_labels(const struct pg_listener_sample *a, const struct pg_listener_sample *b)
+{
+	return a->port == b->port && pg_address_equal(&a->address, &b->address) &&
+	       !strcmp(a->netns, b->netns);
+}
+
+void pg_listeners_merge(struct pg_listener_sample *listeners, size_t *count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *count; i++) {
+		struct pg_listener_sample *to = &listeners[kept ? kept - 1 : 0];
+
+		if (!kept || !same_labels(to, &listeners[i])) {
+			listeners[kept++] = listeners[i];
+			continue;
+		}
+		to->accept_length += listeners[i].accept_length;
+		to->accept_limit += listeners[i].accept_limit;
+		to->syn_length += listeners[i].syn_length;
+		to->syn_young += listeners[i].syn_young;
+		to->syn_limit += listeners[i].syn_limit;
+	}
+	*count = kept;
+}

@@ -13,4 +13,10 @@
 void pg_listeners_sample(struct pg_listener_sample **ret_listeners, size_t *ret_listener_count,
 			 struct pg_netstat_sample **ret_netstat, size_t *ret_netstat_count);
 
+/*
+ * Makes one row of neighbours that share namespace, address and port (a reuseport group), their
+ * lengths and limits added up: metric labels must be unique.
+ */
+void pg_listeners_merge(struct pg_listener_sample *listeners, size_t *count);
+
 #endif

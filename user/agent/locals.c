@@ -27,7 +27,8 @@ static bool address_of(const struct nlmsghdr *header, uint64_t ret_address[2])
 	const struct ifaddrmsg *message = mnl_nlmsg_get_payload(header);
 	const struct nlattr *attribute, *found = NULL;
 
-	mnl_attr_for_each(attribute, header, sizeof(*message)) {
+	mnl_attr_for_each(attribute, header, sizeof(*message))
+	{
 		if (mnl_attr_get_type(attribute) == IFA_LOCAL)
 			found = attribute;
 		else if (mnl_attr_get_type(attribute) == IFA_ADDRESS && !found)
@@ -207,6 +208,6 @@ int pg_locals_update(struct pg_locals *locals, struct pg_error *error)
 		;
 	err = read_all(locals);
 	return err ? pg_error_set(error, err, "reading the local addresses again: %s",
-				  strerror(-err)) :
-		     0;
+				  strerror(-err))
+		   : 0;
 }

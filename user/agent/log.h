@@ -12,8 +12,7 @@ enum pg_log_level {
 };
 
 void pg_log_json(bool on);
-void pg_log(enum pg_log_level level, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+void pg_log(enum pg_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define pg_error_log(...)   pg_log(PG_LOG_ERROR, __VA_ARGS__)
 #define pg_warning_log(...) pg_log(PG_LOG_WARNING, __VA_ARGS__)

@@ -44,9 +44,12 @@ struct options {
 static int read_options(int argc, char **argv, struct options *options)
 {
 	static const struct option table[] = {
-		{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'k' },
-		{ "log", required_argument, NULL, 'l' },    { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },	    { "print-metrics-doc", no_argument, NULL, 'm' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, 'k' },
+		{ "log", required_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "print-metrics-doc", no_argument, NULL, 'm' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;

@@ -43,6 +43,7 @@ static void take_snapshot(struct pg_agent *agent, struct pg_metrics_snapshot *sn
 	pg_agent_session_counts(agent, &snapshot->sessions, &snapshot->session_count);
 	pg_listeners_sample(&snapshot->listeners, &snapshot->listener_count, &snapshot->netstat,
 			    &snapshot->netstat_count);
+	pg_listeners_merge(snapshot->listeners, &snapshot->listener_count);
 }
 
 int pg_metrics_write(struct pg_agent *agent, char **ret_text, size_t *ret_bytes,
@@ -75,8 +76,8 @@ int pg_control_metrics(void *agent, const struct pg_http_request *request,
 	return pg_metrics_write(agent, &answer->body, &answer->body_bytes, error);
 }
 
-static int health(void *agent, const struct pg_http_request *request,
-		  struct pg_http_answer *answer, struct pg_error *error)
+static int health(void *agent, const struct pg_http_request *request, struct pg_http_answer *answer,
+		  struct pg_error *error)
 {
 	struct pg_agent_status status;
 	json_t *reasons = json_array();
@@ -95,10 +96,10 @@ static int health(void *agent, const struct pg_http_request *request,
 	if (!status.workers_alive)
 		json_array_append_new(reasons, json_string("a worker stalls"));
 	answer->status = json_array_size(reasons) ? 503 : 200;
-	return pg_json_answer(answer,
-			      json_pack("{s:b, s:o}", "healthy", answer->status == 200, "reasons",
-					reasons),
-			      error);
+	return pg_json_answer(
+		answer,
+		json_pack("{s:b, s:o}", "healthy", answer->status == 200, "reasons", reasons),
+		error);
 }
 
 static const struct pg_http_route routes[] = {

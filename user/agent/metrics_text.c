@@ -37,7 +37,8 @@ struct family {
 #define COUNTER "counter"
 #define GAUGE	"gauge"
 
-/* --- samples ----------------------------------------------------------------------------------- */
+/* --- samples -----------------------------------------------------------------------------------
+ */
 
 static void write_escaped(FILE *file, const char *text)
 {
@@ -87,7 +88,7 @@ static void write_sample(const struct exposition *e, const struct family *family
 }
 
 #define SAMPLE(e, family, value, ...) \
-	write_sample(e, family, value, (const struct label[]){ __VA_ARGS__ { .name = NULL } })
+	write_sample(e, family, value, (const struct label[]){ __VA_ARGS__{ .name = NULL } })
 #define LABEL(label_name, label_value) { .name = (label_name), .value = (label_value) },
 
 static const char *number_text(char text[16], unsigned int number)
@@ -96,16 +97,18 @@ static const char *number_text(char text[16], unsigned int number)
 	return text;
 }
 
-/* --- the agent --------------------------------------------------------------------------------- */
+/* --- the agent ---------------------------------------------------------------------------------
+ */
 
 static void write_build(const struct exposition *e, const struct family *family)
 {
 	const struct pg_agent_status *status = &e->snapshot->status;
 	char abi[16];
 
-	SAMPLE(e, family, 1, LABEL("version", status->version) LABEL("abi", number_text(abi, PG_ABI))
-	       LABEL("aead_backend", status->aead_backend ? status->aead_backend : "")
-	       LABEL("instance", status->instance));
+	SAMPLE(e, family, 1,
+	       LABEL("version", status->version) LABEL("abi", number_text(abi, PG_ABI))
+		       LABEL("aead_backend", status->aead_backend ? status->aead_backend : "")
+			       LABEL("instance", status->instance));
 }
 
 static void write_started(const struct exposition *e, const struct family *family)
@@ -137,8 +140,9 @@ static void write_sessions(const struct exposition *e, const struct family *fami
 		const struct pg_session_count *row = &e->snapshot->sessions[i];
 
 		for (state = PG_SESSION_INIT; state <= PG_SESSION_CLOSE; state++)
-			SAMPLE(e, family, row->by_state[state], LABEL("endpoint", row->endpoint)
-			       LABEL("state", pg_session_state_word(state)));
+			SAMPLE(e, family, row->by_state[state],
+			       LABEL("endpoint", row->endpoint)
+				       LABEL("state", pg_session_state_word(state)));
 	}
 }
 
@@ -201,12 +205,13 @@ static void write_latency(const struct exposition *e, const struct family *famil
 		(double)workers->latency_sum_ns / 1e9);
 }
 
-/* --- the gate ---------------------------------------------------------------------------------- */
+/* --- the gate ----------------------------------------------------------------------------------
+ */
 
-#define FOR_EACH_INTERFACE(e, row)                                                              \
-	for (const struct pg_interface_status *row = (e)->snapshot->status.interfaces;          \
-	     row < (e)->snapshot->status.interfaces + (e)->snapshot->status.interface_count;    \
-	     row++)                                                                             \
+#define FOR_EACH_INTERFACE(e, row)                                                           \
+	for (const struct pg_interface_status *row = (e)->snapshot->status.interfaces;       \
+	     row < (e)->snapshot->status.interfaces + (e)->snapshot->status.interface_count; \
+	     row++)                                                                          \
 		if (row->slot < PG_INTERFACES_MAX)
 
 static void write_modes(const struct exposition *e, const struct family *family)
@@ -214,15 +219,15 @@ static void write_modes(const struct exposition *e, const struct family *family)
 	unsigned int mode;
 
 	FOR_EACH_INTERFACE(e, row)
-		for (mode = 0; mode < PG_GATE_MODE_COUNT; mode++)
-			SAMPLE(e, family, row->mode == mode, LABEL("interface", row->name)
-			       LABEL("mode", pg_gate_mode_name(mode)));
+	for (mode = 0; mode < PG_GATE_MODE_COUNT; mode++)
+		SAMPLE(e, family, row->mode == mode,
+		       LABEL("interface", row->name) LABEL("mode", pg_gate_mode_name(mode)));
 }
 
 static void write_queues(const struct exposition *e, const struct family *family)
 {
 	FOR_EACH_INTERFACE(e, row)
-		SAMPLE(e, family, row->queues, LABEL("interface", row->name));
+	SAMPLE(e, family, row->queues, LABEL("interface", row->name));
 }
 
 /* argument of the families below: which table, and packets or bytes */
@@ -239,7 +244,8 @@ static void write_drops(const struct exposition *e, const struct family *family)
 	bool bytes = family->argument & 1;
 	size_t i;
 
-	FOR_EACH_INTERFACE(e, row) {
+	FOR_EACH_INTERFACE(e, row)
+	{
 		const struct pg_count *counts = would ? e->snapshot->gate.would_drop[row->slot]
 						      : e->snapshot->gate.drops[row->slot];
 
@@ -249,7 +255,7 @@ static void write_drops(const struct exposition *e, const struct family *family)
 			if (reasons[i] < AGENT_REASONS_FROM)
 				SAMPLE(e, family, bytes ? count->bytes : count->packets,
 				       LABEL("interface", row->name)
-				       LABEL("reason", pg_drop_word(reasons[i])));
+					       LABEL("reason", pg_drop_word(reasons[i])));
 		}
 	}
 }
@@ -260,20 +266,19 @@ static void write_steered(const struct exposition *e, const struct family *famil
 	uint32_t i;
 
 	FOR_EACH_INTERFACE(e, row)
-		for (i = 0; i < row->queues && i < PG_QUEUES_MAX; i++) {
-			const struct pg_count *count = &e->snapshot->gate.steered[row->slot][i];
+	for (i = 0; i < row->queues && i < PG_QUEUES_MAX; i++) {
+		const struct pg_count *count = &e->snapshot->gate.steered[row->slot][i];
 
-			SAMPLE(e, family, family->argument ? count->bytes : count->packets,
-			       LABEL("interface", row->name)
-			       LABEL("queue", number_text(text, i)));
-		}
+		SAMPLE(e, family, family->argument ? count->bytes : count->packets,
+		       LABEL("interface", row->name) LABEL("queue", number_text(text, i)));
+	}
 }
 
 static void write_gate_counter(const struct exposition *e, const struct family *family)
 {
 	FOR_EACH_INTERFACE(e, row)
-		SAMPLE(e, family, e->snapshot->gate.counters[row->slot][family->argument].packets,
-		       LABEL("interface", row->name));
+	SAMPLE(e, family, e->snapshot->gate.counters[row->slot][family->argument].packets,
+	       LABEL("interface", row->name));
 }
 
 static void write_xsk(const struct exposition *e, const struct family *family)
@@ -286,12 +291,14 @@ static void write_xsk(const struct exposition *e, const struct family *family)
 		uint64_t value;
 
 		memcpy(&value, (const char *)row + family->argument, sizeof(value));
-		SAMPLE(e, family, value, LABEL("interface", row->interface)
-		       LABEL("queue", number_text(text, row->queue)));
+		SAMPLE(e, family, value,
+		       LABEL("interface", row->interface)
+			       LABEL("queue", number_text(text, row->queue)));
 	}
 }
 
-/* --- TCP --------------------------------------------------------------------------------------- */
+/* --- TCP ---------------------------------------------------------------------------------------
+ */
 
 static void write_listener(const struct exposition *e, const struct family *family)
 {
@@ -303,9 +310,10 @@ static void write_listener(const struct exposition *e, const struct family *fami
 		const struct pg_listener_sample *row = &e->snapshot->listeners[i];
 
 		memcpy(&value, (const char *)row + family->argument, sizeof(value));
-		SAMPLE(e, family, value, LABEL("netns", row->netns)
-		       LABEL("address", pg_address_print(&row->address, address))
-		       LABEL("port", number_text(port, row->port)));
+		SAMPLE(e, family, value,
+		       LABEL("netns", row->netns)
+			       LABEL("address", pg_address_print(&row->address, address))
+				       LABEL("port", number_text(port, row->port)));
 	}
 }
 
@@ -322,14 +330,19 @@ static void write_netstat(const struct exposition *e, const struct family *famil
 	}
 }
 
-/* --- the list ---------------------------------------------------------------------------------- */
+/* --- the list ----------------------------------------------------------------------------------
+ */
 
-#define LISTENER(name, field, help)                                                             \
-	{ "tcp_" name, GAUGE, "", "netns,address,port", help, write_listener,                   \
-	  offsetof(struct pg_listener_sample, field) }
-#define XSK(field, help)                                                                        \
-	{ "xsk_" #field, COUNTER, "", "interface,queue", help, write_xsk,                       \
-	  offsetof(struct pg_xsk_status, field) }
+#define LISTENER(name, field, help)                                                 \
+	{                                                                           \
+		"tcp_" name, GAUGE, "", "netns,address,port", help, write_listener, \
+			offsetof(struct pg_listener_sample, field)                  \
+	}
+#define XSK(field, help)                                                        \
+	{                                                                       \
+		"xsk_" #field, COUNTER, "", "interface,queue", help, write_xsk, \
+			offsetof(struct pg_xsk_status, field)                   \
+	}
 
 static const struct family families[] = {
 	{ "build", "info", "", "version,abi,aead_backend,instance", "what runs", write_build, 0 },
@@ -352,20 +365,23 @@ static const struct family families[] = {
 	  write_steered, 0 },
 	{ "gate_steered_bytes", COUNTER, "bytes", "interface,queue",
 	  "bytes of the frames steered to the agent", write_steered, 1 },
-#define PG_X(name, number, label, help)                                                         \
+#define PG_X(name, number, label, help) \
 	{ "gate_" label, COUNTER, "", "interface", help, write_gate_counter, number },
 	PG_COUNTERS(PG_X)
 #undef PG_X
-	{ "sessions", GAUGE, "", "endpoint,state", "sessions that exist", write_sessions, 0 },
+		{ "sessions", GAUGE, "", "endpoint,state", "sessions that exist", write_sessions,
+		  0 },
 	{ "streams", GAUGE, "", "", "streams that exist", write_streams, 0 },
 	{ "start_sessions", GAUGE, "", "fate",
-	  "sessions at the last start: adopted from pinned memory, restored from the store, removed",
+	  "sessions at the last start: adopted from pinned memory, restored from the store, "
+	  "removed",
 	  write_start_sessions, 0 },
-#define PG_X(field, suffix, help)                                                               \
+#define PG_X(field, suffix, help) \
 	{ suffix, COUNTER, "", "", help, write_worker, offsetof(struct pg_worker_counts, field) },
 	PG_WORKER_COUNTERS(PG_X)
 #undef PG_X
-	{ "frames_rejected", COUNTER, "", "reason", "frames the agent refused", write_rejected, 0 },
+		{ "frames_rejected", COUNTER, "", "reason", "frames the agent refused",
+		  write_rejected, 0 },
 	{ "delivery_latency_seconds", "histogram", "seconds", "le",
 	  "time from receiving a frame to handing its message over", write_latency, 0 },
 	XSK(rx_dropped, "frames the kernel dropped on the socket"),
@@ -379,8 +395,13 @@ static const struct family families[] = {
 	LISTENER("syn_queue_length", syn_length, "connection requests in the SYN queue"),
 	LISTENER("syn_queue_young", syn_young, "requests whose SYN-ACK was sent only once"),
 	LISTENER("syn_queue_limit", syn_limit, "room of the SYN queue"),
-#define PG_X(field, suffix, help)                                                               \
-	{ "tcp_" suffix, COUNTER, "", "netns", help, write_netstat,                             \
+#define PG_X(field, suffix, help) \
+	{ "tcp_" suffix,          \
+	  COUNTER,                \
+	  "",                     \
+	  "netns",                \
+	  help,                   \
+	  write_netstat,          \
 	  offsetof(struct pg_netstat_sample, field) },
 	PG_NETSTAT_METRICS(PG_X)
 #undef PG_X
@@ -405,13 +426,14 @@ void pg_metrics_expose(const struct pg_metrics_snapshot *snapshot, FILE *file)
 	fputs("# EOF\n", file);
 }
 
-/* --- docs/metrics.md --------------------------------------------------------------------------- */
+/* --- docs/metrics.md ---------------------------------------------------------------------------
+ */
 
 static void write_reasons(FILE *file, bool agent)
 {
 	fputs("\n| reason | meaning |\n|---|---|\n", file);
-#define PG_X(name, number, label, help)                                                         \
-	if ((number >= AGENT_REASONS_FROM) == agent)                                            \
+#define PG_X(name, number, label, help)              \
+	if ((number >= AGENT_REASONS_FROM) == agent) \
 		fprintf(file, "| `%s` | %s |\n", label, help);
 	PG_DROPS(PG_X)
 #undef PG_X
@@ -423,13 +445,15 @@ static void write_words(FILE *file)
 	struct pg_limit limit;
 	size_t i;
 
-	fputs("\n## Modes\n\nLabel `mode` of `packgate_gate_mode`.\n\n| mode | meaning |\n|---|---|\n",
+	fputs("\n## Modes\n\nLabel `mode` of `packgate_gate_mode`.\n\n| mode | meaning "
+	      "|\n|---|---|\n",
 	      file);
 #define PG_X(name, label, help) fprintf(file, "| `%s` | %s |\n", label, help);
 	PG_GATE_MODES(PG_X)
 #undef PG_X
 	fputs("\n## Limits\n\nLabel `name` of `packgate_limit`: the keys under `limits:`.\n\n"
-	      "| name | unit | meaning |\n|---|---|---|\n", file);
+	      "| name | unit | meaning |\n|---|---|---|\n",
+	      file);
 	for (i = 0; pg_config_limit(&limits, i, &limit); i++)
 		fprintf(file, "| `%s` | %s | %s |\n", limit.name, limit.unit, limit.help);
 }
@@ -444,12 +468,14 @@ void pg_metrics_write_doc(FILE *file)
 	      "`metrics: { listen: ... }`)\nand on the control socket at `/v1/metrics`. A scrape "
 	      "reads maps and listeners at that moment.\n`/healthz` answers 200, or 503 with the "
 	      "reasons. No metric has a label per session.\n\n"
-	      "| metric | type | labels | meaning |\n|---|---|---|---|\n", file);
+	      "| metric | type | labels | meaning |\n|---|---|---|---|\n",
+	      file);
 	for (family = families; family < families + FAMILIES; family++)
-		fprintf(file, "| `packgate_%s%s` | %s | %s | %s |\n", family->name,
-			suffix(family), family->type, family->labels, family->help);
+		fprintf(file, "| `packgate_%s%s` | %s | %s | %s |\n", family->name, suffix(family),
+			family->type, family->labels, family->help);
 	fputs("\n## Reasons of the gate\n\nLabel `reason` of `packgate_gate_drops_total`, "
-	      "`packgate_gate_would_drop_total` and their bytes; each is there at 0 too.\n", file);
+	      "`packgate_gate_would_drop_total` and their bytes; each is there at 0 too.\n",
+	      file);
 	write_reasons(file, false);
 	fputs("\n## Reasons of the agent\n\nFurther values of the label `reason` of "
 	      "`packgate_frames_rejected_total`; the agent may give those of the gate as well.\n",

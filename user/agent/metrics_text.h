@@ -15,14 +15,14 @@ struct pg_listener_sample {
 };
 
 /* Counters of /proc/net/netstat: X(field, metric name without packgate_tcp_ and _total, help) */
-#define PG_NETSTAT_METRICS(X)                                                                   \
-	X(listen_overflows, "listen_overflows", "connections that found an accept queue full")  \
-	X(listen_drops, "listen_drops", "connection requests a listener dropped")               \
-	X(reqq_full_do_cookies, "reqq_full_do_cookies",                                         \
-	  "SYNs answered by a cookie because the SYN queue was full")                           \
-	X(reqq_full_drop, "reqq_full_drop", "SYNs dropped because the SYN queue was full")      \
-	X(syncookies_sent, "syncookies_sent", "SYN cookies sent")                               \
-	X(syncookies_received, "syncookies_received", "SYN cookies that came back")             \
+#define PG_NETSTAT_METRICS(X)                                                                  \
+	X(listen_overflows, "listen_overflows", "connections that found an accept queue full") \
+	X(listen_drops, "listen_drops", "connection requests a listener dropped")              \
+	X(reqq_full_do_cookies, "reqq_full_do_cookies",                                        \
+	  "SYNs answered by a cookie because the SYN queue was full")                          \
+	X(reqq_full_drop, "reqq_full_drop", "SYNs dropped because the SYN queue was full")     \
+	X(syncookies_sent, "syncookies_sent", "SYN cookies sent")                              \
+	X(syncookies_received, "syncookies_received", "SYN cookies that came back")            \
 	X(syncookies_failed, "syncookies_failed", "SYN cookies that came back wrong or late")
 
 struct pg_netstat_sample {

@@ -41,7 +41,7 @@ enum pg_netstat_field {
 #define PG_X(field, table, kernel, metric, help) PG_NETSTAT_##field,
 	PG_NETSTAT(PG_X)
 #undef PG_X
-	PG_NETSTAT_FIELDS,
+		PG_NETSTAT_FIELDS,
 };
 
 struct pg_netstat_info {

@@ -133,7 +133,8 @@ void pg_route_from_packet(const struct pg_packet *packet, const uint8_t *frame, 
 	memcpy(ret_route->link + ETH_ALEN, frame, ETH_ALEN);
 }
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing -----------------------------------------------------------------------------------
+ */
 
 /* One's complement sum in the byte order of the data; 32-bit words, so that carries fit. */
 static uint64_t sum(const uint8_t *data, uint32_t bytes, uint64_t start)
@@ -232,8 +233,8 @@ uint8_t *pg_packet_finish(uint8_t *payload, uint32_t payload_bytes, const struct
 	uint64_t pseudo;
 	uint8_t *at;
 
-	at = route->family == 4 ? write_ipv4(udp, udp_bytes, route, peer, &pseudo) :
-				  write_ipv6(udp, udp_bytes, route, peer, &pseudo);
+	at = route->family == 4 ? write_ipv4(udp, udp_bytes, route, peer, &pseudo)
+				: write_ipv6(udp, udp_bytes, route, peer, &pseudo);
 	write_udp(payload, payload_bytes, route, peer_port_be, pseudo);
 	at -= route->link_bytes;
 	memcpy(at, route->link, route->link_bytes);

@@ -7,8 +7,8 @@
 
 /* A datagram on the link, as the agent takes it from AF_XDP and gives it back. */
 
-#define PG_LINK_HEADER_MAX   22	 /* Ethernet and two VLAN tags */
-#define PG_PACKET_HEADER_MAX 70	 /* that, IPv6 and UDP */
+#define PG_LINK_HEADER_MAX   22 /* Ethernet and two VLAN tags */
+#define PG_PACKET_HEADER_MAX 70 /* that, IPv6 and UDP */
 
 struct pg_packet {
 	uint64_t source[2], target[2]; /* network order, IPv4 as ::ffff:a.b.c.d */

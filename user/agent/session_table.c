@@ -107,9 +107,9 @@ static void prepare_window(struct pg_session_table *table, uint32_t slot,
 		*window = add->window;
 		*opened = add->opened;
 		/* the exact counter died with the pins: PROTOCOL section 2, reserved block */
-		window->next_send = add->send_bound > UINT32_MAX - SEND_SKIP ?
-					    PG_PACK_ID_LAST :
-					    add->send_bound + SEND_SKIP;
+		window->next_send = add->send_bound > UINT32_MAX - SEND_SKIP
+					    ? PG_PACK_ID_LAST
+					    : add->send_bound + SEND_SKIP;
 	}
 	window->handle = add->handle;
 	window->send_bound = add->send_bound;

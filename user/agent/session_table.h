@@ -31,8 +31,8 @@ struct pg_entry {
 	uint32_t slot;
 	uint16_t endpoint; /* index */
 	uint8_t close_code;
-	bool closed;  /* the engine ended; the worker cleans up after the call */
-	bool seen;    /* an authenticated frame has come */
+	bool closed; /* the engine ended; the worker cleans up after the call */
+	bool seen;   /* an authenticated frame has come */
 	bool touched;
 	bool forwarded; /* an authenticated frame came through another worker */
 	uint8_t forwarder;
@@ -42,18 +42,18 @@ struct pg_entry {
  * A session's handle: what the store gave, and the slot, so that a record of an application finds
  * its session without a look-up. Never used again for another session.
  */
-#define PG_HANDLE(stored, slot) ((uint64_t)(stored) << 20 | (slot))
+#define PG_HANDLE(stored, slot)	 ((uint64_t)(stored) << 20 | (slot))
 #define PG_HANDLE_STORED(handle) ((handle) >> 20)
-#define PG_HANDLE_SLOT(handle)	((uint32_t)((handle) & 0xfffff))
+#define PG_HANDLE_SLOT(handle)	 ((uint32_t)((handle)&0xfffff))
 
-#define PG_OWNER_NONE 0xff
+#define PG_OWNER_NONE  0xff
 #define PG_WORKERS_MAX 128
 
 struct pg_session_table {
 	struct pg_maps *maps;
 	uint32_t slots;
-	_Atomic uint8_t *owners;	    /* by slot: index of a worker, or PG_OWNER_NONE */
-	_Atomic(struct pg_entry *) *entries; /* by slot */
+	_Atomic uint8_t *owners;		 /* by slot: index of a worker, or PG_OWNER_NONE */
+	_Atomic(struct pg_entry *) *entries;	 /* by slot */
 	_Atomic uint64_t sessions, streams_used; /* living */
 
 	/* at start alone: pinned streams of a session slot, each index + 1 */

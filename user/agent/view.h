@@ -26,9 +26,9 @@ struct pg_view_endpoint {
 	bool guard, roaming;
 	uint8_t deliver; /* enum pg_deliver */
 	uint8_t policy;
-	uint8_t family;	 /* of its address */
+	uint8_t family; /* of its address */
 	uint32_t id;
-	int socket; /* the kernel UDP socket, -1 = none */
+	int socket;			     /* the kernel UDP socket, -1 = none */
 	const struct pg_app_connection *app; /* NULL = none */
 	char name[PG_CONFIG_NAME_MAX];
 };

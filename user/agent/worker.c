@@ -29,7 +29,8 @@ static void read_clocks(struct pg_worker *worker)
 	atomic_store_explicit(&worker->last_turn_ms, worker->env.now_ms, memory_order_relaxed);
 }
 
-/* --- messages ---------------------------------------------------------------------------------- */
+/* --- messages ----------------------------------------------------------------------------------
+ */
 
 static void take_view(struct pg_worker *worker, const struct pg_view *view)
 {
@@ -119,8 +120,8 @@ static bool handle(struct pg_worker *worker, struct pg_message *message, int *re
 		*ret_result = take_add(worker, message);
 		break;
 	case PG_MESSAGE_CLOSE:
-		*ret_result = pg_worker_close(worker, message->close.session,
-					      message->close.handle, message->close.code);
+		*ret_result = pg_worker_close(worker, message->close.session, message->close.handle,
+					      message->close.code);
 		break;
 	case PG_MESSAGE_VIEW:
 		take_view(worker, message->view);
@@ -167,7 +168,8 @@ static bool take_messages(struct pg_worker *worker)
 	return any;
 }
 
-/* --- the loop ---------------------------------------------------------------------------------- */
+/* --- the loop ----------------------------------------------------------------------------------
+ */
 
 static bool receive(struct pg_worker *worker)
 {
@@ -270,7 +272,8 @@ static void *loop(void *context)
 	return NULL;
 }
 
-/* --- life of a worker -------------------------------------------------------------------------- */
+/* --- life of a worker --------------------------------------------------------------------------
+ */
 
 int pg_worker_new(const struct pg_worker_options *options, struct pg_worker **ret_worker,
 		  struct pg_error *error)

@@ -6,9 +6,9 @@
 
 /* Shared by the files of the worker; nobody else includes it. */
 
-#define BATCH		 PG_XSK_BATCH
-#define PAYLOAD_ROOM	 128 /* bytes in front of an outgoing frame, for the link and IP headers */
-#define CLOSE_LINGER_MS	 10000 /* late frames of a closed session are told from foreign ones */
+#define BATCH		  PG_XSK_BATCH
+#define PAYLOAD_ROOM	  128 /* bytes in front of an outgoing frame, for the link and IP headers */
+#define CLOSE_LINGER_MS	  10000 /* late frames of a closed session are told from foreign ones */
 #define KEY_CACHE_ENTRIES 4096
 
 /* One datagram of the batch, wherever it came from. */
@@ -73,7 +73,8 @@ static inline void pg_worker_reject(struct pg_worker *worker, struct pg_entry *e
 
 void pg_worker_touch(struct pg_worker *worker, struct pg_entry *entry);
 
-/* --- worker_receive.c -------------------------------------------------------------------------- */
+/* --- worker_receive.c --------------------------------------------------------------------------
+ */
 
 /* Takes datagram into the batch; its frame, source and route are filled but for the session. */
 void pg_worker_take(struct pg_worker *worker, struct datagram *datagram);
@@ -86,7 +87,8 @@ void pg_worker_receive_xsk(struct pg_worker *worker, const struct pg_xsk_frame *
 /* Reads up to a batch from a kernel UDP socket; returns how many datagrams came. */
 uint32_t pg_worker_receive_socket(struct pg_worker *worker, uint16_t endpoint);
 
-/* --- worker_session.c -------------------------------------------------------------------------- */
+/* --- worker_session.c --------------------------------------------------------------------------
+ */
 
 extern const struct pg_engine_ops pg_worker_engine_ops;
 

@@ -16,7 +16,8 @@ static uint64_t now_ns(void)
 	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
-/* --- finding the session ----------------------------------------------------------------------- */
+/* --- finding the session -----------------------------------------------------------------------
+ */
 
 /* Copies a datagram to the worker that owns its session. */
 static void forward(struct pg_worker *worker, const struct datagram *datagram, uint8_t owner)
@@ -46,8 +47,7 @@ static void forward(struct pg_worker *worker, const struct datagram *datagram, u
 }
 
 /* Whether the guard is due: as the endpoint says, wherever the frame came from. */
-static enum pg_drop validate(struct pg_worker *worker, struct datagram *datagram,
-			     uint16_t endpoint)
+static enum pg_drop validate(struct pg_worker *worker, struct datagram *datagram, uint16_t endpoint)
 {
 	const struct pg_view_endpoint *view = &worker->view->endpoints[endpoint];
 	enum pg_drop drop;
@@ -111,7 +111,8 @@ static bool guard_right(const struct pg_entry *entry, const struct datagram *dat
 	       pg_guard_check(key, datagram->payload, &datagram->frame);
 }
 
-/* --- the batch --------------------------------------------------------------------------------- */
+/* --- the batch ---------------------------------------------------------------------------------
+ */
 
 static void take_control(struct pg_worker *worker, struct datagram *datagram)
 {
@@ -223,8 +224,7 @@ static void apply(struct pg_worker *worker, struct datagram *datagram, int resul
 	} else {
 		entry->frames_in++;
 		entry->bytes_in += datagram->frame.payload_bytes;
-		if (datagram->from != worker->index &&
-		    (!entry->seen || !datagram->source.pinned)) {
+		if (datagram->from != worker->index && (!entry->seen || !datagram->source.pinned)) {
 			entry->forwarded = true;
 			entry->forwarder = datagram->from;
 		}
@@ -302,7 +302,8 @@ void pg_worker_finish_batch(struct pg_worker *worker)
 		pg_xsk_flush(worker->xsk);
 }
 
-/* --- AF_XDP ------------------------------------------------------------------------------------ */
+/* --- AF_XDP ------------------------------------------------------------------------------------
+ */
 
 void pg_worker_receive_xsk(struct pg_worker *worker, const struct pg_xsk_frame *frames,
 			   uint32_t count)
@@ -333,7 +334,8 @@ void pg_worker_receive_xsk(struct pg_worker *worker, const struct pg_xsk_frame *
 	pg_worker_finish_batch(worker);
 }
 
-/* --- the kernel's socket ----------------------------------------------------------------------- */
+/* --- the kernel's socket -----------------------------------------------------------------------
+ */
 
 static void source_from_sockaddr(const struct sockaddr_storage *from, struct pg_engine_source *to)
 {

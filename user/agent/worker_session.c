@@ -35,7 +35,8 @@ struct pg_entry *pg_worker_entry(struct pg_worker *worker, uint32_t slot)
 	return entry && entry->engine.env == &worker->env ? entry : NULL;
 }
 
-/* --- records for the application --------------------------------------------------------------- */
+/* --- records for the application ---------------------------------------------------------------
+ */
 
 struct pg_app_out *pg_worker_out(struct pg_worker *worker, uint16_t endpoint)
 {
@@ -84,7 +85,8 @@ static void announce(struct pg_worker *worker, struct pg_entry *entry)
 		entry->announced = out->connection->id;
 }
 
-/* --- what the engine asks ---------------------------------------------------------------------- */
+/* --- what the engine asks ----------------------------------------------------------------------
+ */
 
 static enum pg_drop op_ready(struct pg_engine *engine, uint32_t stream, uint32_t bytes)
 {
@@ -94,8 +96,8 @@ static enum pg_drop op_ready(struct pg_engine *engine, uint32_t stream, uint32_t
 
 	switch (worker->view->endpoints[entry->endpoint].deliver) {
 	case PG_DELIVER_ECHO:
-		return pg_engine_sendable(engine, stream, bytes) ? PG_DROP_SEND_BLOCKED :
-								   PG_DROP_NONE;
+		return pg_engine_sendable(engine, stream, bytes) ? PG_DROP_SEND_BLOCKED
+								 : PG_DROP_NONE;
 	case PG_DELIVER_APP:
 		out = pg_worker_out(worker, entry->endpoint);
 		if (!out)
@@ -148,8 +150,8 @@ static uint8_t *op_frame_alloc(struct pg_engine *engine)
 	if (worker->frame_room && worker->frame_from_xsk)
 		pg_xsk_cancel(worker->xsk, worker->frame_room);
 	worker->frame_from_xsk = leaves_by_xsk(worker, entry);
-	worker->frame_room = worker->frame_from_xsk ? pg_xsk_alloc(worker->xsk) :
-						      worker->kernel_frame;
+	worker->frame_room =
+		worker->frame_from_xsk ? pg_xsk_alloc(worker->xsk) : worker->kernel_frame;
 	if (!worker->frame_room) {
 		worker->counts.transmit_full++;
 		return NULL;
@@ -316,23 +318,23 @@ static void answer_reservation(void *context, uint64_t handle, enum pg_reserve_k
 	message->reserved.handle = handle;
 	message->reserved.slot = reservation->slot;
 	message->reserved.bound = bound > UINT32_MAX ? UINT32_MAX : bound;
-	message->reserved.kind = kind == PG_RESERVE_TX ? PG_ENGINE_RESERVE_SEND :
-							 PG_ENGINE_RESERVE_STREAM;
+	message->reserved.kind =
+		kind == PG_RESERVE_TX ? PG_ENGINE_RESERVE_SEND : PG_ENGINE_RESERVE_STREAM;
 	message->reserved.result = result;
 	pg_inbox_post(&reservation->worker->inbox, message);
 }
 
 static void op_reserve(struct pg_engine *engine, enum pg_reserve kind, uint32_t bound)
 {
-	enum pg_reserve_kind what = kind == PG_ENGINE_RESERVE_SEND ? PG_RESERVE_TX :
-								     PG_RESERVE_STREAM;
+	enum pg_reserve_kind what =
+		kind == PG_ENGINE_RESERVE_SEND ? PG_RESERVE_TX : PG_RESERVE_STREAM;
 	struct reservation *reservation = malloc(sizeof(*reservation));
 	struct pg_worker *worker = worker_of(engine);
 
 	if (reservation)
 		*reservation = (struct reservation){ worker, entry_of(engine)->slot };
-	if (!reservation || pg_store_reserve(worker->store, PG_HANDLE_STORED(engine->handle), what, bound,
-					     answer_reservation, reservation)) {
+	if (!reservation || pg_store_reserve(worker->store, PG_HANDLE_STORED(engine->handle), what,
+					     bound, answer_reservation, reservation)) {
 		free(reservation);
 		engine->reserving = 0; /* asked again with the next packet */
 	}
@@ -380,7 +382,8 @@ const struct pg_engine_ops pg_worker_engine_ops = {
 	.random = op_random,
 };
 
-/* --- life of a session ------------------------------------------------------------------------- */
+/* --- life of a session -------------------------------------------------------------------------
+ */
 
 void pg_worker_rearm(struct pg_worker *worker, struct pg_entry *entry)
 {
@@ -392,9 +395,9 @@ void pg_worker_rearm(struct pg_worker *worker, struct pg_entry *entry)
 		return;
 	}
 	if (entry->expires_ms) {
-		left = entry->expires_ms > worker->env.unix_ms ?
-			       entry->expires_ms - worker->env.unix_ms :
-			       0;
+		left = entry->expires_ms > worker->env.unix_ms
+			       ? entry->expires_ms - worker->env.unix_ms
+			       : 0;
 		if (worker->env.now_ms + left < deadline)
 			deadline = worker->env.now_ms + left;
 	}
@@ -575,7 +578,8 @@ void pg_worker_hand_over(struct pg_worker *worker, struct pg_entry *entry, uint8
 	worker->counts.handed_over++;
 }
 
-/* --- posted work ------------------------------------------------------------------------------- */
+/* --- posted work -------------------------------------------------------------------------------
+ */
 
 static void app_error(struct pg_worker *worker, struct pg_entry *entry,
 		      const struct pg_message *message, const char *text)
@@ -628,8 +632,8 @@ static const char *app_do(struct pg_worker *worker, struct pg_entry *entry,
 		return NULL;
 	case PG_APP_STREAM_CLOSED:
 		err = pg_engine_close_stream(engine, message->app.stream);
-		return err ? "stream close refused: no such stream, or it is closing already" :
-			     NULL;
+		return err ? "stream close refused: no such stream, or it is closing already"
+			   : NULL;
 	default:
 		return "record refused: only the client opens streams";
 	}
@@ -680,7 +684,8 @@ bool pg_worker_reserved(struct pg_worker *worker, struct pg_message *message)
 	return false;
 }
 
-/* --- listing ----------------------------------------------------------------------------------- */
+/* --- listing -----------------------------------------------------------------------------------
+ */
 
 static int grow(void **rows, size_t *capacity, size_t count, size_t bytes)
 {

@@ -10,14 +10,14 @@
 #include "cleanup.h"
 #include "xsk.h"
 
-#define CHUNK_BYTES    4096
-#define RX_CHUNKS      4096
-#define TX_CHUNKS      4096
-#define RX_RING	       2048
-#define TX_RING	       2048
-#define SEND_PER_CALL  32 /* descriptors that one sendto takes in copy mode */
-#define BIND_TRIES     200
-#define BIND_WAIT_NS   10000000 /* the kernel frees a dead process's socket a moment later */
+#define CHUNK_BYTES   4096
+#define RX_CHUNKS     4096
+#define TX_CHUNKS     4096
+#define RX_RING	      2048
+#define TX_RING	      2048
+#define SEND_PER_CALL 32 /* descriptors that one sendto takes in copy mode */
+#define BIND_TRIES    200
+#define BIND_WAIT_NS  10000000 /* the kernel frees a dead process's socket a moment later */
 
 struct pg_xsk {
 	struct xsk_ring_prod fill;
@@ -61,8 +61,8 @@ static int create_umem(struct pg_xsk *xsk)
 		xsk->area = NULL;
 		return -errno;
 	}
-	return xsk_umem__create(&xsk->umem, xsk->area, xsk->area_bytes, &xsk->fill,
-				&xsk->completed, &config);
+	return xsk_umem__create(&xsk->umem, xsk->area, xsk->area_bytes, &xsk->fill, &xsk->completed,
+				&config);
 }
 
 static int create_socket(struct pg_xsk *xsk, const char *interface, uint32_t queue, bool zerocopy)

@@ -81,8 +81,9 @@ static int take_option(const char *verb, int argc, char **argv, int *at, struct 
 static int count_operands(const char *verb, size_t min, size_t max, const struct cli_args *args)
 {
 	if (args->operand_count > max)
-		return cli_fail(CLI_USAGE, "%s: \"%s\" is one word too many; see packgate %s --help",
-				verb, args->operands[max], verb);
+		return cli_fail(CLI_USAGE,
+				"%s: \"%s\" is one word too many; see packgate %s --help", verb,
+				args->operands[max], verb);
 	if (args->operand_count < min)
 		return cli_fail(CLI_USAGE, "%s: a word is missing; see packgate %s --help", verb,
 				verb);

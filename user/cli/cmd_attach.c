@@ -65,7 +65,8 @@ int cmd_confirm(const struct cli_args *args)
 	return rc ? rc : tell(&answer, "confirmed");
 }
 
-/* --- detach ------------------------------------------------------------------------------------ */
+/* --- detach ------------------------------------------------------------------------------------
+ */
 
 static void tell_detached(const char *interface)
 {
@@ -147,7 +148,7 @@ static int detach_all(const json_t *status)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "interfaces"), i, row) {
+	json_array_foreach (json_object_get(status, "interfaces"), i, row) {
 		ANSWER answer = { 0 };
 
 		if (!json_flag(row, "attached"))

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../agent/config.h"
+#include "config.h"
 #include "commands.h"
 #include "doctor.h"
 #include "output.h"
@@ -28,7 +28,8 @@ void finding_add(struct findings *findings, enum verdict verdict, const char *ch
 		findings->worst = verdict;
 }
 
-/* --- what is to be examined: from the agent, or from a configuration ---------------------------- */
+/* --- what is to be examined: from the agent, or from a configuration ----------------------------
+ */
 
 static void examine_agent(struct findings *findings, bool interfaces)
 {
@@ -49,7 +50,7 @@ static void examine_agent(struct findings *findings, bool interfaces)
 	else
 		finding_add(findings, VERDICT_OK, "agent", "", "version %s runs, instance %s",
 			    PG_VERSION, json_text(answer.root, "instance"));
-	json_array_foreach(json_object_get(answer.root, "interfaces"), i, row)
+	json_array_foreach (json_object_get(answer.root, "interfaces"), i, row)
 		if (interfaces)
 			doctor_interface(findings, json_text(row, "name"));
 }
@@ -63,7 +64,7 @@ static void examine_agent_ports(struct findings *findings)
 
 	if (request_quietly(&ask, &answer))
 		return;
-	json_array_foreach(json_object_get(answer.root, "endpoints"), i, row)
+	json_array_foreach (json_object_get(answer.root, "endpoints"), i, row)
 		doctor_port(findings, json_text(row, "name"), (uint16_t)json_int(row, "port"));
 }
 
@@ -90,7 +91,8 @@ static void examine_config(struct findings *findings, const char *path, bool int
 		doctor_port(findings, config->endpoints[i].name, config->endpoints[i].port);
 }
 
-/* --- the report -------------------------------------------------------------------------------- */
+/* --- the report --------------------------------------------------------------------------------
+ */
 
 static void show_findings(const struct findings *findings)
 {
@@ -98,14 +100,14 @@ static void show_findings(const struct findings *findings)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(findings->rows, i, row) {
+	json_array_foreach (findings->rows, i, row) {
 		table_cell(table, "%s", json_text(row, "check"));
 		table_cell(table, "%s", json_text(row, "verdict"));
 		table_cell(table, "%s", json_text(row, "finding"));
 	}
 	table_print(table, "");
 	puts(findings->worst == VERDICT_OK ? "\nNothing is to be done." : "\nWhat to do:");
-	json_array_foreach(findings->rows, i, row)
+	json_array_foreach (findings->rows, i, row)
 		if (*json_text(row, "advice"))
 			printf("  %s: %s\n", json_text(row, "check"), json_text(row, "advice"));
 }

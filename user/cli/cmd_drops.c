@@ -11,7 +11,7 @@ static void add_drops(struct table *table, const json_t *interface)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(json_object_get(interface, "drops"), i, row) {
+	json_array_foreach (json_object_get(interface, "drops"), i, row) {
 		int64_t packets = json_int(row, "packets"), would = json_int(row, "would_packets");
 
 		if (!packets && !would)
@@ -30,11 +30,11 @@ static void show_drops(const json_t *root)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(json_object_get(root, "interfaces"), i, row)
+	json_array_foreach (json_object_get(root, "interfaces"), i, row)
 		add_drops(table, row);
 	table_print(table, "the gate dropped nothing");
 	table = table_new("BY|REASON|>FRAMES");
-	json_array_foreach(json_object_get(root, "rejected"), i, row) {
+	json_array_foreach (json_object_get(root, "rejected"), i, row) {
 		if (!json_int(row, "frames"))
 			continue;
 		table_cell(table, "agent");

@@ -93,7 +93,8 @@ int cmd_keygen(const struct cli_args *args)
 	bool secret = cli_option(args, "secret") != NULL;
 
 	if (secret == (args->operand_count == 1))
-		return cli_fail(CLI_USAGE,
-				"keygen: name the FILE for the private key, or give --secret alone");
+		return cli_fail(
+			CLI_USAGE,
+			"keygen: name the FILE for the private key, or give --secret alone");
 	return secret ? make_secret() : make_keys(args->operands[0]);
 }

@@ -8,12 +8,13 @@
 
 static void show_listeners(const json_t *rows)
 {
-	struct table *table = table_new("NETNS|ADDRESS|>PORT|>ACCEPT QUEUE|>LIMIT|>SYN QUEUE|>YOUNG|"
-					">LIMIT|NOTE");
+	struct table *table =
+		table_new("NETNS|ADDRESS|>PORT|>ACCEPT QUEUE|>LIMIT|>SYN QUEUE|>YOUNG|"
+			  ">LIMIT|NOTE");
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row) {
+	json_array_foreach (rows, i, row) {
 		int64_t accept = json_int(row, "accept_queue_length");
 		int64_t limit = json_int(row, "accept_queue_limit");
 
@@ -39,8 +40,8 @@ static void show_counters(const json_t *rows)
 	const char *key;
 	size_t i;
 
-	json_array_foreach(rows, i, row) {
-		json_object_foreach((json_t *)row, key, value) {
+	json_array_foreach (rows, i, row) {
+		json_object_foreach ((json_t *)row, key, value) {
 			if (!json_is_integer(value))
 				continue;
 			table_cell(table, "%s", json_text(row, "netns"));
@@ -61,7 +62,8 @@ int cmd_listeners(const struct cli_args *args)
 	if (netns && strcmp(netns, "own"))
 		return cli_fail(CLI_FAILED,
 				"listeners: --netns %s: the agent shows the listeners of its own "
-				"network namespace only; leave --netns away or say own", netns);
+				"network namespace only; leave --netns away or say own",
+				netns);
 	rc = request_show("listeners", "/v1/listeners", &answer);
 	if (rc || cli.json)
 		return rc;

@@ -23,7 +23,7 @@ int cmd_session_list(const struct cli_args *args)
 		return rc;
 	table = table_new("SESSION|ENDPOINT|PEER|STATE|>STREAMS|>FRAMES IN|>FRAMES OUT|>REJECTED|"
 			  ">GAPS|ACTIVE");
-	json_array_foreach(json_object_get(answer.root, "sessions"), i, row) {
+	json_array_foreach (json_object_get(answer.root, "sessions"), i, row) {
 		table_cell(table, "%s", json_text(row, "session"));
 		table_cell(table, "%s", json_text(row, "endpoint"));
 		table_cell(table, "%s", json_text(row, "peer"));
@@ -55,7 +55,7 @@ static void show_session(json_t *root)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(root, key, value) {
+	json_object_foreach (root, key, value) {
 		size_t length = strlen(key);
 		char text[32];
 

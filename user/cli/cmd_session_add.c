@@ -150,7 +150,7 @@ static int send_sessions(const char *body, size_t bytes, const char *type)
 		return rc;
 	if (cli.json)
 		return puts(answer.text) < 0 ? CLI_FAILED : CLI_DONE;
-	json_array_foreach(json_object_get(answer.root, "sessions"), i, row)
+	json_array_foreach (json_object_get(answer.root, "sessions"), i, row)
 		printf("added %s on %s, handle %lld\n", json_text(row, "session"),
 		       json_text(row, "endpoint"), (long long)json_int(row, "handle"));
 	return CLI_DONE;

@@ -11,7 +11,7 @@ static void show_interfaces(const json_t *rows)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row) {
+	json_array_foreach (rows, i, row) {
 		int64_t left = json_int(row, "confirm_seconds");
 
 		table_cell(table, "%s", json_text(row, "name"));
@@ -91,7 +91,7 @@ int cmd_endpoint_list(const struct cli_args *args)
 		return rc;
 	table = table_new(
 		"NAME|>ID|ADDRESS|>PORT|GUARD|POLICY|ROAMING|ENFORCE|DELIVER|FORMAT|>SESSIONS|APP");
-	json_array_foreach(json_object_get(answer.root, "endpoints"), i, row) {
+	json_array_foreach (json_object_get(answer.root, "endpoints"), i, row) {
 		table_cell(table, "%s", json_text(row, "name"));
 		table_cell(table, "%lld", (long long)json_int(row, "id"));
 		table_cell(table, "%s", json_text(row, "address"));
@@ -125,7 +125,7 @@ int cmd_stream_list(const struct cli_args *args)
 	if (rc || cli.json)
 		return rc;
 	table = table_new("SESSION|>STREAM|STATE|POLICY|>RECEIVED|>NEXT DELIVERY|>NEXT SEND");
-	json_array_foreach(json_object_get(answer.root, "streams"), i, row) {
+	json_array_foreach (json_object_get(answer.root, "streams"), i, row) {
 		table_cell(table, "%s", json_text(row, "session"));
 		table_cell(table, "%lld", (long long)json_int(row, "stream"));
 		table_cell(table, "%s", json_text(row, "state"));

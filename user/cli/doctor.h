@@ -22,8 +22,7 @@ struct findings {
 
 /* advice: what to do; "" where nothing is to be done. check names what was looked at. */
 void finding_add(struct findings *findings, enum verdict verdict, const char *check,
-		 const char *advice, const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
+		 const char *advice, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* Kernel, BTF, bpffs, JIT, capabilities, memlock. */
 void doctor_host(struct findings *findings);

@@ -93,8 +93,8 @@ static void check_capabilities(struct findings *findings, uint64_t mask)
 		unsigned int number;
 		const char *name;
 	} needed[] = {
-		{ CAP_BPF, "CAP_BPF" },		{ CAP_NET_ADMIN, "CAP_NET_ADMIN" },
-		{ CAP_NET_RAW, "CAP_NET_RAW" }, { CAP_PERFMON, "CAP_PERFMON" },
+		{ CAP_BPF, "CAP_BPF" },		  { CAP_NET_ADMIN, "CAP_NET_ADMIN" },
+		{ CAP_NET_RAW, "CAP_NET_RAW" },	  { CAP_PERFMON, "CAP_PERFMON" },
 		{ CAP_IPC_LOCK, "CAP_IPC_LOCK" },
 	};
 	char missing[128] = "";

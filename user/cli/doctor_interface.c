@@ -24,15 +24,18 @@ static const struct {
 	const char *name;
 	bool zero;
 } drivers[] = {
-	{ "i40e", true },     { "ice", true },	      { "ixgbe", true },   { "igb", false },
-	{ "igc", true },      { "ixgbevf", false },   { "mlx5_core", true }, { "mlx4_en", false },
-	{ "bnxt_en", false }, { "ena", false },	      { "virtio_net", false }, { "veth", false },
-	{ "hv_netvsc", false }, { "netvsc", false },  { "gve", false },	   { "mana", false },
-	{ "nfp", true },      { "qede", false },      { "sfc", false },	   { "stmmac", true },
-	{ "st_gmac", true },  { "mvneta", false },    { "mvpp2", false },  { "tsnep", true },
-	{ "vmxnet3", false }, { "xen-netfront", false }, { "vif", false }, { "thunder-nicvf", false },
-	{ "fsl_dpaa2_eth", true }, { "fsl_dpa", false }, { "fsl_enetc", false }, { "cpsw", false },
-	{ "tun", false },     { "aqc111", false },    { "atlantic", false }, { "octeontx2", false },
+	{ "i40e", true },	    { "ice", true },	       { "ixgbe", true },
+	{ "igb", false },	    { "igc", true },	       { "ixgbevf", false },
+	{ "mlx5_core", true },	    { "mlx4_en", false },      { "bnxt_en", false },
+	{ "ena", false },	    { "virtio_net", false },   { "veth", false },
+	{ "hv_netvsc", false },	    { "netvsc", false },       { "gve", false },
+	{ "mana", false },	    { "nfp", true },	       { "qede", false },
+	{ "sfc", false },	    { "stmmac", true },	       { "st_gmac", true },
+	{ "mvneta", false },	    { "mvpp2", false },	       { "tsnep", true },
+	{ "vmxnet3", false },	    { "xen-netfront", false }, { "vif", false },
+	{ "thunder-nicvf", false }, { "fsl_dpaa2_eth", true }, { "fsl_dpa", false },
+	{ "fsl_enetc", false },	    { "cpsw", false },	       { "tun", false },
+	{ "aqc111", false },	    { "atlantic", false },     { "octeontx2", false },
 };
 
 struct probe {
@@ -145,8 +148,7 @@ static bool feature_active(const struct probe *probe, const char *name)
 		return false;
 	features->cmd = ETHTOOL_GFEATURES;
 	features->size = blocks;
-	return !ethtool(probe, features) &&
-	       (features->features[bit / 32].active >> (bit % 32) & 1);
+	return !ethtool(probe, features) && (features->features[bit / 32].active >> (bit % 32) & 1);
 }
 
 static void check_hardware_gro(const struct probe *probe)
@@ -233,7 +235,8 @@ static void check_program(const struct probe *probe, int index)
 	else
 		add(probe, VERDICT_FAIL, "XDP program",
 		    "packgate does not replace it: detach it first (`bpftool net`, `ip link set "
-		    "... xdp off`)", text);
+		    "... xdp off`)",
+		    text);
 }
 
 void doctor_interface(struct findings *findings, const char *name)

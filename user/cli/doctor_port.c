@@ -29,7 +29,8 @@ static unsigned long find_socket(const char *table, uint16_t port)
 
 	while (file && fgets(line, sizeof(line), file))
 		if (sscanf(line, "%*u: %*[0-9A-Fa-f]:%x %*s %*s %*s %*s %*s %*s %*s %lu", &bound,
-			   &inode) == 2 && bound == port)
+			   &inode) == 2 &&
+		    bound == port)
 			return inode;
 	return 0;
 }

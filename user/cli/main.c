@@ -10,10 +10,14 @@
 
 struct cli_globals cli = { .control = CLI_DEFAULT_CONTROL };
 
-#define END { NULL, NULL, NULL }
+#define END                      \
+	{                        \
+		NULL, NULL, NULL \
+	}
 
 static const struct cli_option attach_options[] = {
-	{ "confirm", "SECONDS", "detach again after SECONDS unless `packgate confirm` comes first" },
+	{ "confirm", "SECONDS",
+	  "detach again after SECONDS unless `packgate confirm` comes first" },
 	END,
 };
 
@@ -82,7 +86,8 @@ static const struct cli_command commands[] = {
 	{ "reload", "", 0, 0, "let the agent read its configuration again", NULL, cmd_reload, 0 },
 	{ "endpoint list", "", 0, 0, "list the endpoints", NULL, cmd_endpoint_list, 0 },
 	{ "session add", "", 0, 0, "provision a session", session_add_options, cmd_session_add, 0 },
-	{ "session list", "", 0, 0, "list the sessions", session_list_options, cmd_session_list, 0 },
+	{ "session list", "", 0, 0, "list the sessions", session_list_options, cmd_session_list,
+	  0 },
 	{ "session show", "ID", 1, 1, "show one session", NULL, cmd_session_show, 0 },
 	{ "session close", "ID", 1, 1, "end a session", session_close_options, cmd_session_close,
 	  0 },
@@ -116,7 +121,8 @@ static int print_help(void)
 {
 	size_t i;
 
-	puts("packgate steers packgated, the agent behind a packet gate for secure UDP sessions.\n\n"
+	puts("packgate steers packgated, the agent behind a packet gate for secure UDP "
+	     "sessions.\n\n"
 	     "usage: packgate [--control PATH] [--json] VERB ...\n");
 	for (i = 0; i < COMMANDS; i++)
 		printf("  %-14s %-15s %s\n", commands[i].words, commands[i].operands,
@@ -143,7 +149,8 @@ static int print_command_help(const struct cli_command *command)
 	return CLI_DONE;
 }
 
-/* --- finding the verb -------------------------------------------------------------------------- */
+/* --- finding the verb --------------------------------------------------------------------------
+ */
 
 /* Whether the words at argv begin with the command's; how many words those are. */
 static int match_words(const char *words, int argc, char **argv)
@@ -200,8 +207,8 @@ static void list_group(const char *word, char text[128])
 	text[0] = 0;
 	for (i = 0; i < COMMANDS && used < 128; i++)
 		if (!strncmp(commands[i].words, word, length) && commands[i].words[length] == ' ')
-			used += (size_t)snprintf(text + used, 128 - used, "%s%s",
-						 used ? ", " : "", commands[i].words);
+			used += (size_t)snprintf(text + used, 128 - used, "%s%s", used ? ", " : "",
+						 commands[i].words);
 }
 
 static int suggest(int argc, char **argv)
@@ -242,7 +249,8 @@ static const struct cli_command *find_command(int argc, char **argv, int *ret_ta
 	return NULL;
 }
 
-/* --- the global options ------------------------------------------------------------------------ */
+/* --- the global options ------------------------------------------------------------------------
+ */
 
 struct words {
 	char *argv[WORDS_MAX + 1];

@@ -146,8 +146,10 @@ const char *time_text(int64_t unix_ms, char text[32])
 	int64_t seconds = (int64_t)time(NULL) - unix_ms / 1000;
 	int64_t far = seconds < 0 ? -seconds : seconds;
 	const char *unit = far < 120 ? "s" : far < 7200 ? "min" : far < 172800 ? "h" : "d";
-	int64_t count = far < 120 ? far : far < 7200 ? far / 60 : far < 172800 ? far / 3600
-									       : far / 86400;
+	int64_t count = far < 120      ? far
+			: far < 7200   ? far / 60
+			: far < 172800 ? far / 3600
+				       : far / 86400;
 
 	if (!unix_ms)
 		snprintf(text, 32, "never");

@@ -17,8 +17,7 @@ struct table;
 struct table *table_new(const char *columns);
 
 /* One cell after the other, left to right, row by row. Control characters are shown as '?'. */
-void table_cell(struct table *table, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Prints on stdout and frees; a table without rows prints `empty` instead. */
 void table_print(struct table *table, const char *empty);

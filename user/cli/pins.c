@@ -28,7 +28,8 @@ bool pg_pins_name_valid(const char *name)
 	size_t length = strlen(name);
 
 	return length && length < PG_PINS_NAME_MAX && name[0] != '.' &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@:-") ==
+	       strspn(name,
+		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@:-") ==
 		       length;
 }
 

@@ -11,9 +11,9 @@
  * What an agent leaves in bpffs, for `packgate detach` without an agent:
  * /sys/fs/bpf/packgate/INSTANCE/INTERFACE/ holds link, program and xsks, INSTANCE/ the shared maps.
  */
-#define PG_PINS_ROOT	    "/sys/fs/bpf/packgate"
-#define PG_PINS_NAMES_MAX   64
-#define PG_PINS_NAME_MAX    64
+#define PG_PINS_ROOT	  "/sys/fs/bpf/packgate"
+#define PG_PINS_NAMES_MAX 64
+#define PG_PINS_NAME_MAX  64
 
 /* Names an instance or interface may have: one path segment, letters, digits, "._@:-". */
 bool pg_pins_name_valid(const char *name);

@@ -99,7 +99,8 @@ static int unreachable(struct answer *answer, CURL *curl, CURLcode code)
 	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
 	snprintf(answer->why, sizeof(answer->why),
 		 "no agent answers on %s: %s; is packgated running? --control or PACKGATE_CONTROL "
-		 "name another socket", cli.control,
+		 "name another socket",
+		 cli.control,
 		 code == CURLE_COULDNT_CONNECT && number ? strerror((int)number)
 							 : curl_easy_strerror(code));
 	return CLI_UNREACHABLE;
@@ -119,8 +120,8 @@ static int judge(struct answer *answer, CURL *curl, CURLcode code, bool stopped)
 	sentence = json_text(answer->root, "error");
 	snprintf(answer->why, sizeof(answer->why), "%s", *sentence ? sentence : "");
 	if (!*sentence)
-		snprintf(answer->why, sizeof(answer->why), "the agent answered with HTTP status %ld",
-			 answer->status);
+		snprintf(answer->why, sizeof(answer->why),
+			 "the agent answered with HTTP status %ld", answer->status);
 	return CLI_FAILED;
 }
 

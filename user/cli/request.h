@@ -11,8 +11,8 @@
 struct answer {
 	char *text; /* terminated */
 	size_t bytes;
-	json_t *root; /* of text, NULL if that is no JSON */
-	long status;  /* of HTTP, 0 without an answer */
+	json_t *root;  /* of text, NULL if that is no JSON */
+	long status;   /* of HTTP, 0 without an answer */
 	char why[512]; /* the sentence of a failure */
 };
 

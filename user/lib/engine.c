@@ -11,10 +11,10 @@
 
 void pg_engine_options_default(struct pg_engine_options *options)
 {
-#define DEFAULT(field, value)                                                                      \
-	do {                                                                                       \
-		if (!options->field)                                                               \
-			options->field = (value);                                                  \
+#define DEFAULT(field, value)                     \
+	do {                                      \
+		if (!options->field)              \
+			options->field = (value); \
 	} while (0)
 	DEFAULT(receive_timeout_ms, 12000);
 	DEFAULT(send_timeout_ms, 10000);
@@ -134,7 +134,8 @@ void pg_engine_event(struct pg_engine *engine, enum pg_app_kind kind, uint32_t s
 	engine->env->ops->event(engine, &event);
 }
 
-/* --- receiving a data frame -------------------------------------------------------------------- */
+/* --- receiving a data frame --------------------------------------------------------------------
+ */
 
 enum pg_drop pg_engine_classify(struct pg_engine *engine, const struct pg_frame *frame,
 				uint8_t *frame_bytes, bool from_peer, struct pg_aead_job *job)
@@ -219,8 +220,8 @@ enum pg_drop pg_engine_data(struct pg_engine *engine, const struct pg_frame *fra
 			    const uint8_t *frame_bytes, const struct pg_engine_source *source,
 			    int result, bool *ret_acked)
 {
-	uint32_t bytes = frame->payload_bytes - PG_TAG_BYTES -
-			 (frame->has_guard ? PG_GUARD_BYTES : 0);
+	uint32_t bytes =
+		frame->payload_bytes - PG_TAG_BYTES - (frame->has_guard ? PG_GUARD_BYTES : 0);
 	struct pg_series *series = pg_engine_series(engine, frame->stream);
 	const uint8_t *data = frame_bytes + frame->header_bytes;
 	enum pg_drop drop;

@@ -40,8 +40,8 @@ enum pg_reserve {
 
 struct pg_engine_event {
 	enum pg_app_kind kind;
-	uint32_t stream;  /* 0 = the session's own series */
-	uint32_t message; /* packId; for SENT and FAILED the number given to pg_engine_send */
+	uint32_t stream;      /* 0 = the session's own series */
+	uint32_t message;     /* packId; for SENT and FAILED the number given to pg_engine_send */
 	const uint8_t *bytes; /* valid during the call */
 	uint32_t length;
 };
@@ -75,22 +75,23 @@ struct pg_engine_ops {
 	void (*reserve)(struct pg_engine *engine, enum pg_reserve kind, uint32_t bound);
 	/* The pinned peer moved (or was restored); line->peer has it. */
 	void (*peer_moved)(struct pg_engine *engine);
-	/* The session ended with this goaway code, once; the engine takes and sends nothing more. */
+	/* The session ended with this goaway code, once; the engine takes and sends nothing more.
+	 */
 	void (*closed)(struct pg_engine *engine, uint8_t code);
 	void (*random)(uint8_t *bytes, uint32_t count);
 };
 
 /* Limits and timers of PROTOCOL section 7; 0 = the default there. */
 struct pg_engine_options {
-	uint32_t receive_timeout_ms; /* 12000 */
-	uint32_t send_timeout_ms;    /* 10000 */
+	uint32_t receive_timeout_ms;   /* 12000 */
+	uint32_t send_timeout_ms;      /* 10000 */
 	uint32_t receive_buffer_bytes; /* 4 MiB a session, streams included */
-	uint32_t streams_at_once;    /* 1024 */
-	uint32_t retry_ms;	     /* first try of a resent control frame, 500 */
-	uint32_t acks_per_second;    /* repeated acks a session, 1000 */
-	uint32_t pongs_per_second;   /* 10 */
-	uint32_t roaming_proof_ms;   /* 3000 */
-	uint32_t max_payload;	     /* 1172 */
+	uint32_t streams_at_once;      /* 1024 */
+	uint32_t retry_ms;	       /* first try of a resent control frame, 500 */
+	uint32_t acks_per_second;      /* repeated acks a session, 1000 */
+	uint32_t pongs_per_second;     /* 10 */
+	uint32_t roaming_proof_ms;     /* 3000 */
+	uint32_t max_payload;	       /* 1172 */
 };
 
 struct pg_engine_counters {
@@ -116,7 +117,7 @@ void pg_engine_options_default(struct pg_engine_options *options);
 struct pg_series {
 	uint32_t *highest_shared; /* what the gate reads */
 	struct pg_window *window;
-	uint32_t highest; /* ahead of *highest_shared within a batch */
+	uint32_t highest;      /* ahead of *highest_shared within a batch */
 	uint32_t next_deliver; /* ahead of window->next_deliver within a batch */
 	uint32_t stream;
 	uint32_t lost_from; /* adopted and lost ids from here on are not reported yet; 0 = none */
@@ -134,8 +135,8 @@ struct pg_stream {
 	uint32_t slot;
 	uint8_t tries;
 	enum pg_closing closing;
-	bool announced;	    /* the application heard of it */
-	uint64_t retry_ms;  /* monotonic; the closing timer, UINT64_MAX = none */
+	bool announced;		      /* the application heard of it */
+	uint64_t retry_ms;	      /* monotonic; the closing timer, UINT64_MAX = none */
 	struct pg_stream *next, **at; /* all streams of the session */
 	struct pg_stream *bucket_next;
 };
@@ -162,8 +163,8 @@ struct pg_engine {
 	struct pg_opened *opened;
 	struct pg_series series;
 	struct pg_keys keys;
-	uint64_t handle; /* key of the AEAD key cache; unique among living sessions */
-	uint64_t deadline_ms; /* monotonic: call pg_engine_timer by then; UINT64_MAX = none */
+	uint64_t handle;	 /* key of the AEAD key cache; unique among living sessions */
+	uint64_t deadline_ms;	 /* monotonic: call pg_engine_timer by then; UINT64_MAX = none */
 	uint64_t last_active_ms; /* Unix time, 0 = never */
 	uint64_t failed_openings;
 	struct pg_stream *streams;
@@ -176,10 +177,10 @@ struct pg_engine {
 	struct pg_token_bucket acks, pongs;
 	uint32_t stream_count;
 	uint32_t bucket_bits; /* log2 of the buckets */
-	uint32_t opening; /* a stream id that waits for its reservation, 0 = none */
-	uint32_t reserving; /* the send bound that was asked for */
+	uint32_t opening;     /* a stream id that waits for its reservation, 0 = none */
+	uint32_t reserving;   /* the send bound that was asked for */
 	uint8_t opening_policy;
-	uint8_t aead;	/* enum pg_aead_algorithm */
+	uint8_t aead;	 /* enum pg_aead_algorithm */
 	uint8_t in, out; /* enum pg_direction of what is received and sent */
 	bool guard, roams;
 	bool ended;   /* ops->closed was called: nothing is taken or sent any more */
@@ -249,9 +250,9 @@ void pg_engine_publish(struct pg_engine *engine);
 /*
  * Seals and sends one packet on the session (stream 0) or a stream. message comes back in SENT or
  * FAILED unless 0 (reliable series only). Errors: -EMSGSIZE longer than fits a frame, -ENOENT no
- * such stream, -EPIPE this end closed it, -ENOBUFS 1024 packets are outstanding, -EAGAIN waits for a
- * reservation or for room to transmit, -ESHUTDOWN the series is used up or the session ended, -EIO
- * the crypto library failed: the id is spent.
+ * such stream, -EPIPE this end closed it, -ENOBUFS 1024 packets are outstanding, -EAGAIN waits for
+ * a reservation or for room to transmit, -ESHUTDOWN the series is used up or the session ended,
+ * -EIO the crypto library failed: the id is spent.
  */
 int pg_engine_send(struct pg_engine *engine, uint32_t stream, const uint8_t *data, uint32_t bytes,
 		   uint32_t message);

@@ -5,7 +5,8 @@
 
 #include "engine_internal.h"
 
-/* --- roaming ----------------------------------------------------------------------------------- */
+/* --- roaming -----------------------------------------------------------------------------------
+ */
 
 static void pin(struct pg_engine *engine, const uint64_t address[2], uint16_t port_be)
 {
@@ -63,7 +64,8 @@ void pg_engine_roam_timer(struct pg_engine *engine)
 	free(roaming);
 }
 
-/* --- opcodes ----------------------------------------------------------------------------------- */
+/* --- opcodes -----------------------------------------------------------------------------------
+ */
 
 static enum pg_drop take_ping(struct pg_engine *engine, const uint8_t *payload, uint32_t bytes)
 {
@@ -132,7 +134,8 @@ static enum pg_drop dispatch(struct pg_engine *engine, const struct pg_frame *fr
 	case PG_OP_CLOSESTREAM:
 		return pg_engine_closestream(engine, frame->stream);
 	case PG_OP_GOAWAY:
-		pg_engine_end(engine, payload[0] > PG_GOAWAY_EXPIRED ? PG_GOAWAY_ERROR : payload[0]);
+		pg_engine_end(engine,
+			      payload[0] > PG_GOAWAY_EXPIRED ? PG_GOAWAY_ERROR : payload[0]);
 		return PG_DROP_NONE;
 	case PG_OP_HANDSHAKE:
 		/* a late copy of the final handshake: the session is READY, nothing is due */

@@ -38,7 +38,8 @@ void pg_engine_send_control(struct pg_engine *engine, enum pg_opcode opcode, uin
 void pg_engine_event(struct pg_engine *engine, enum pg_app_kind kind, uint32_t stream,
 		     uint32_t message, const uint8_t *bytes, uint32_t length);
 
-/* --- series ------------------------------------------------------------------------------------ */
+/* --- series ------------------------------------------------------------------------------------
+ */
 
 void pg_series_init(struct pg_series *series, uint32_t *highest, struct pg_window *window,
 		    uint32_t stream, uint8_t policy);
@@ -64,7 +65,8 @@ void pg_series_drain(struct pg_engine *engine, struct pg_series *series);
 /* The replay rule with what only the engine knows: a skipped id never comes back. */
 enum pg_drop pg_series_check(const struct pg_series *series, uint32_t pack);
 
-/* --- streams ----------------------------------------------------------------------------------- */
+/* --- streams -----------------------------------------------------------------------------------
+ */
 
 enum pg_drop pg_engine_openstream(struct pg_engine *engine, uint32_t stream, uint8_t policy);
 enum pg_drop pg_engine_closestream(struct pg_engine *engine, uint32_t stream);
@@ -73,7 +75,8 @@ void pg_stream_confirm(struct pg_engine *engine, struct pg_stream *stream);
 void pg_engine_streams_timer(struct pg_engine *engine);
 void pg_engine_streams_done(struct pg_engine *engine);
 
-/* --- roaming ----------------------------------------------------------------------------------- */
+/* --- roaming -----------------------------------------------------------------------------------
+ */
 
 /* Moves the pin to where an authenticated frame came from, and asks for a proof. */
 void pg_engine_roam(struct pg_engine *engine, const struct pg_engine_source *source,

@@ -10,8 +10,8 @@
 
 static void guard_key(const struct pg_engine *engine, uint64_t ret_key[2])
 {
-	const __u64 *words = engine->out == PG_S2C ? engine->line->guard_s2c :
-						     engine->line->guard_c2s;
+	const __u64 *words =
+		engine->out == PG_S2C ? engine->line->guard_s2c : engine->line->guard_c2s;
 
 	ret_key[0] = words[0];
 	ret_key[1] = words[1];
@@ -73,8 +73,8 @@ static int reserved(struct pg_engine *engine, struct pg_series *series, uint32_t
 		return 0;
 	if ((pack >= bound || bound - pack < BLOCK_IDS_AHEAD) && engine->reserving <= bound &&
 	    bound < PG_PACK_ID_LAST) {
-		engine->reserving = bound > PG_PACK_ID_LAST - BLOCK_IDS ? PG_PACK_ID_LAST :
-									  bound + BLOCK_IDS;
+		engine->reserving =
+			bound > PG_PACK_ID_LAST - BLOCK_IDS ? PG_PACK_ID_LAST : bound + BLOCK_IDS;
 		engine->env->ops->reserve(engine, PG_ENGINE_RESERVE_SEND, engine->reserving);
 	}
 	return pack < bound ? 0 : -EAGAIN;

@@ -132,8 +132,7 @@ static void skip_to(struct pg_engine *engine, struct pg_series *series, uint32_t
  * Hands on everything below first, missing or not: it falls behind the replay window. Returns the
  * reason where the application cannot take all of it.
  */
-static enum pg_drop leave_behind(struct pg_engine *engine, struct pg_series *series,
-				 uint32_t first)
+static enum pg_drop leave_behind(struct pg_engine *engine, struct pg_series *series, uint32_t first)
 {
 	uint32_t end;
 
@@ -298,8 +297,7 @@ static void fail_sent(struct pg_engine *engine, struct pg_series *series, uint64
 	struct pg_sent_packet packet;
 	uint32_t id;
 
-	while (series->sent &&
-	       !pg_send_buffer_expire(series->sent, sent_until_ms, &packet, &id)) {
+	while (series->sent && !pg_send_buffer_expire(series->sent, sent_until_ms, &packet, &id)) {
 		engine->env->counters.failed++;
 		if (packet.message)
 			pg_engine_event(engine, PG_APP_FAILED, series->stream, packet.message, NULL,

@@ -9,7 +9,8 @@
 #define STREAM_IDS_AHEAD  64 /* stream ids of one reservation */
 #define BUCKET_BITS_FIRST 3
 
-/* --- streams by id ----------------------------------------------------------------------------- */
+/* --- streams by id -----------------------------------------------------------------------------
+ */
 
 static struct pg_stream **bucket_of(const struct pg_engine *engine, uint32_t stream)
 {
@@ -122,7 +123,8 @@ void pg_stream_confirm(struct pg_engine *engine, struct pg_stream *stream)
 	pg_engine_event(engine, PG_APP_STREAM_OPEN, stream->series.stream, 0, &policy, 1);
 }
 
-/* --- opening ----------------------------------------------------------------------------------- */
+/* --- opening -----------------------------------------------------------------------------------
+ */
 
 static void refuse_stream(struct pg_engine *engine, uint32_t stream)
 {
@@ -253,7 +255,8 @@ int pg_engine_adopt_stream(struct pg_engine *engine, uint32_t id,
 	return 0;
 }
 
-/* --- closing ----------------------------------------------------------------------------------- */
+/* --- closing -----------------------------------------------------------------------------------
+ */
 
 static void close_done(struct pg_engine *engine, struct pg_stream *stream)
 {
@@ -272,9 +275,9 @@ static void close_done(struct pg_engine *engine, struct pg_stream *stream)
 
 static void close_wait(struct pg_engine *engine, struct pg_stream *stream)
 {
-	uint64_t wait = stream->closing == PG_CLOSING_R1 ?
-				PG_CLOSE_ANSWER_MS :
-				(uint64_t)engine->env->options.retry_ms << stream->tries;
+	uint64_t wait = stream->closing == PG_CLOSING_R1
+				? PG_CLOSE_ANSWER_MS
+				: (uint64_t)engine->env->options.retry_ms << stream->tries;
 
 	set_state(stream, PG_STREAM_CLOSING);
 	stream->retry_ms = engine->env->now_ms + wait;

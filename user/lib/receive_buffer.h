@@ -13,7 +13,7 @@
 struct pg_received_packet {
 	uint32_t id;
 	uint32_t bytes;
-	uint32_t lost; /* acked by an earlier process that is gone: nothing to deliver */
+	uint32_t lost;	     /* acked by an earlier process that is gone: nothing to deliver */
 	uint64_t arrived_ms; /* monotonic */
 	struct pg_received_packet *next, *previous; /* in the order of arrival */
 	uint8_t data[];

@@ -8,8 +8,8 @@
 #define SLOTS_FIRST 16
 
 struct pg_send_buffer {
-	uint32_t base; /* lowest id neither acked nor failed */
-	uint32_t next; /* one above the highest id sent */
+	uint32_t base;	/* lowest id neither acked nor failed */
+	uint32_t next;	/* one above the highest id sent */
 	uint32_t slots; /* a power of two */
 	struct pg_sent_packet *packets;
 };
