@@ -378,6 +378,23 @@ static inline void bench_free(struct bench *b)
 	free(b);
 }
 
+/* The process dies, and another one adopts what the maps hold. */
+static inline void bench_restart(struct bench *b)
+{
+	pg_engine_done(&b->engine);
+	bench_start(b);
+	for (uint32_t i = 0; i < BENCH_STREAMS; i++) {
+		struct bench_stream *s = &b->streams[i];
+		struct pg_stream_memory memory = { &s->line, &s->window, i };
+
+		if (s->used)
+			assert_int_equal(pg_engine_adopt_stream(&b->engine, s->line.stream,
+								&memory),
+					 0);
+	}
+	pg_engine_adopted(&b->engine);
+}
+
 /* Both clocks go on; timers that fall due run when they are due. */
 static inline void bench_pass(struct bench *b, uint64_t ms)
 {

@@ -160,6 +160,19 @@ static enum pg_drop keep_for_later(struct pg_engine *engine, struct pg_series *s
 	return PG_DROP_NONE;
 }
 
+/*
+ * Where delivery goes on once pack is in: at pack when more than a window's worth of ids in front
+ * of it never came (PROTOCOL section 1: such a run is skipped at once), else at the lowest id that
+ * the window still takes.
+ */
+static uint32_t first_left(const struct pg_series *series, uint32_t pack)
+{
+	uint32_t unseen = series->highest < series->next_deliver ? series->next_deliver :
+								   series->highest + 1;
+
+	return pack > unseen && pack - unseen > PG_WINDOW_IDS ? pack : pack - (PG_WINDOW_IDS - 1);
+}
+
 enum pg_drop pg_series_keep(struct pg_engine *engine, struct pg_series *series, uint32_t pack,
 			    const uint8_t *data, uint32_t bytes)
 {
@@ -167,7 +180,7 @@ enum pg_drop pg_series_keep(struct pg_engine *engine, struct pg_series *series, 
 		   pack - series->next_deliver >= PG_WINDOW_IDS;
 	enum pg_drop drop;
 
-	drop = far ? leave_behind(engine, series, pack - (PG_WINDOW_IDS - 1)) : PG_DROP_NONE;
+	drop = far ? leave_behind(engine, series, first_left(series, pack)) : PG_DROP_NONE;
 	if (drop)
 		return drop;
 	if (turn_is_now(series, pack))
