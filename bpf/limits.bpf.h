@@ -15,6 +15,7 @@ extern unsigned long CONFIG_HZ __kconfig __weak;
 
 #define COARSE_SHIFT	  20
 #define COARSE_PER_SECOND 954
+#define TICKS_BACK_MAX	  64u /* ticks that two CPUs may differ by */
 
 static __always_inline __u32 tick_now(void)
 {
@@ -30,10 +31,16 @@ static __always_inline __u32 tokens_per_frame(void)
 /* Takes one frame from a bucket that holds a second's worth at most; false when it is empty. */
 static __always_inline bool bucket_take(struct pg_bucket *bucket, __u32 rate)
 {
-	__u32 now = tick_now();
+	__u32 now = tick_now(), elapsed = now - bucket->stamp;
 	__u64 full = (__u64)rate * tokens_per_frame();
-	__u64 tokens = bucket->tokens + (__u64)(now - bucket->stamp) * rate;
+	__u64 tokens;
 
+	/* another CPU was here with a later tick: not a whole turn of the clock, but no time */
+	if (elapsed > -TICKS_BACK_MAX) {
+		now = bucket->stamp;
+		elapsed = 0;
+	}
+	tokens = bucket->tokens + (__u64)elapsed * rate;
 	if (tokens > full)
 		tokens = full;
 	bucket->stamp = now;
@@ -70,8 +77,7 @@ static __always_inline enum pg_drop unmatched(const struct pkt *pkt)
 static __always_inline bool ack_again(const struct pkt *pkt)
 {
 	const struct pg_shared *shared = shared_state();
-	__u32 index = pkt->slot & (PG_SOURCES - 1);
-	struct pg_bucket *bucket = bpf_map_lookup_elem(&pg_acks, &index);
+	struct pg_bucket *bucket = bpf_map_lookup_elem(&pg_acks, &pkt->slot);
 
 	return bucket && shared && bucket_take(bucket, shared->ack_rate);
 }

@@ -6,8 +6,8 @@
 
 /*
  * DESIGN section 3. The agent sets the sizes that the configuration decides (pg_sessions,
- * pg_windows, pg_opened, pg_streams, pg_strm_*) before it creates the maps, and pins all of them
- * but pg_xsks once for the instance.
+ * pg_windows, pg_opened, pg_acks, pg_streams, pg_strm_*) before it creates the maps, and pins all
+ * of them but pg_xsks once for the instance.
  */
 
 struct {
@@ -123,7 +123,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PG_SOURCES);
+	__uint(max_entries, 65536);
 	__type(key, __u32);
 	__type(value, struct pg_bucket);
 } pg_acks SEC(".maps");

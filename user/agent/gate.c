@@ -90,6 +90,7 @@ static void size_maps(struct gate_bpf *skeleton, uint32_t sessions, uint32_t str
 	bpf_map__set_max_entries(skeleton->maps.pg_sessions, sessions);
 	bpf_map__set_max_entries(skeleton->maps.pg_windows, sessions);
 	bpf_map__set_max_entries(skeleton->maps.pg_opened, sessions);
+	bpf_map__set_max_entries(skeleton->maps.pg_acks, sessions);
 	bpf_map__set_max_entries(skeleton->maps.pg_streams, streams);
 	bpf_map__set_max_entries(skeleton->maps.pg_strm_lines, streams);
 	bpf_map__set_max_entries(skeleton->maps.pg_strm_windows, streams);

@@ -96,7 +96,7 @@ int pg_inbox_post(struct pg_inbox *inbox, struct pg_message *message)
 	}
 	inbox->frames += bounded(message);
 	wake = !inbox->first;
-	*inbox->last = message;
+	__atomic_store_n(inbox->last, message, __ATOMIC_RELEASE);
 	inbox->last = &message->next;
 	pthread_mutex_unlock(&inbox->lock);
 	/* a full eventfd counter is awake already */
@@ -114,8 +114,8 @@ struct pg_message *pg_inbox_take(struct pg_inbox *inbox)
 	pthread_mutex_lock(&inbox->lock);
 	message = inbox->first;
 	if (message) {
-		inbox->first = message->next;
-		if (!inbox->first)
+		__atomic_store_n(&inbox->first, message->next, __ATOMIC_RELEASE);
+		if (!message->next)
 			inbox->last = &inbox->first;
 		inbox->frames -= bounded(message);
 	}

@@ -111,7 +111,7 @@ struct pg_message *pg_message_new(enum pg_message_kind kind, const void *data, u
  */
 int pg_inbox_post(struct pg_inbox *inbox, struct pg_message *message);
 
-/* The next message, now the caller's, or NULL. */
+/* The next message, now the caller's, or NULL. For one thread. */
 struct pg_message *pg_inbox_take(struct pg_inbox *inbox);
 
 #endif

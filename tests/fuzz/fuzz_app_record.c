@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <fcntl.h>
+
+/* The reader of records is static in the server: the target is that file. */
+#include "../../user/agent/app_server.c"
+
+/*
+ * A datagram from an application. The first byte says whether hello was accepted before (bit 0)
+ * and what the handler answers. Every record the handler sees lies within the datagram.
+ */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+struct context {
+	const uint8_t *start, *end;
+	uint8_t answer;
+	uint32_t asked;
+};
+
+static int fuzz_hello(void *context, const struct pg_app_connection *connection, const char *names,
+		      char *reply, size_t reply_bytes)
+{
+	snprintf(reply, reply_bytes, "%.*s", (int)(reply_bytes - 1), names);
+	return strlen(names) % 2 ? -ENOENT : 0;
+}
+
+static int fuzz_record(void *context, const struct pg_app_connection *connection,
+		       const struct pg_app_record_in *record, const char **ret_why)
+{
+	struct context *c = context;
+	uint8_t sum = 0;
+
+	if (record->bytes < c->start || record->length > (uint32_t)(c->end - record->bytes))
+		abort();
+	for (uint32_t i = 0; i < record->length; i++)
+		sum ^= record->bytes[i];
+	*ret_why = sum & 1 ? "record refused: odd" : "record refused: even";
+	if (c->asked++ < 3 && c->answer & 2)
+		return -EAGAIN;
+	return c->answer & 4 ? -EINVAL : 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	struct context context = { 0 };
+	struct pg_app_server server = { .handlers = { .hello = fuzz_hello,
+						      .record = fuzz_record,
+						      .context = &context } };
+	struct client client = { .used = true };
+	uint32_t at = 0;
+
+	if (bytes < 2 || bytes > PG_APP_DATAGRAM_MAX + 1)
+		return 0;
+	client.datagram = malloc(bytes - 1);
+	client.connection.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (!client.datagram || client.connection.fd < 0)
+		abort();
+	memcpy(client.datagram, data + 1, bytes - 1);
+	client.serving = data[0] & 1;
+	client.bytes = bytes - 1;
+	context.start = client.datagram;
+	context.end = client.datagram + client.bytes;
+	context.answer = data[0];
+	/* what must be tried again is, and goes on where it stopped */
+	for (int i = 0; client.bytes; i++) {
+		if (client.at < at || i > 8)
+			abort();
+		at = client.at;
+		take_datagram(&server, &client);
+	}
+	close(client.connection.fd);
+	free(client.datagram);
+	return 0;
+}
