@@ -19,8 +19,8 @@ static void answer(const struct pg_packet *packet, const uint8_t *frame)
 	pg_route_from_packet(packet, frame, 1, &route);
 	start = pg_packet_finish(text, 16, &route, packet->source, packet->source_port_be);
 	if (start < room || !pg_packet_parse(start, text + 16 - start, &again) ||
-	    again.payload != text || again.payload_bytes != 16 ||
-	    again.family != packet->family || again.link_bytes != packet->link_bytes ||
+	    again.payload != text || again.payload_bytes != 16 || again.family != packet->family ||
+	    again.link_bytes != packet->link_bytes ||
 	    memcmp(again.target, packet->source, sizeof(again.target)) ||
 	    memcmp(again.source, packet->target, sizeof(again.source)))
 		abort();

@@ -388,9 +388,8 @@ static inline void bench_restart(struct bench *b)
 		struct pg_stream_memory memory = { &s->line, &s->window, i };
 
 		if (s->used)
-			assert_int_equal(pg_engine_adopt_stream(&b->engine, s->line.stream,
-								&memory),
-					 0);
+			assert_int_equal(
+				pg_engine_adopt_stream(&b->engine, s->line.stream, &memory), 0);
 	}
 	pg_engine_adopted(&b->engine);
 }

@@ -47,8 +47,8 @@ struct sim {
 	uint32_t packets;			/* of each series */
 	bool dies;
 	struct packet sent[SERIES][PACKETS_MAX + 1];
-	uint32_t next[SERIES];		      /* the next packId the client sends */
-	uint32_t expected[SERIES];	      /* next id the application must hear of */
+	uint32_t next[SERIES];			       /* the next packId the client sends */
+	uint32_t expected[SERIES];		       /* next id the application must hear of */
 	uint32_t from_engine[SERIES][PACKETS_MAX + 2]; /* copies that reached the client */
 	uint32_t message;			       /* the last number given to the engine */
 	uint8_t outcome[SERIES * PACKETS_MAX + 1];
@@ -71,7 +71,8 @@ static int series_of(uint32_t stream)
 	return 0;
 }
 
-/* --- the network ----------------------------------------------------------------------------------- */
+/* --- the network
+ * ----------------------------------------------------------------------------------- */
 
 static void fly(struct sim *sim, bool to_engine, const uint8_t *bytes, uint32_t count)
 {
@@ -92,7 +93,8 @@ static void fly(struct sim *sim, bool to_engine, const uint8_t *bytes, uint32_t 
 	}
 }
 
-/* --- the client ------------------------------------------------------------------------------------- */
+/* --- the client
+ * ------------------------------------------------------------------------------------- */
 
 static void client_ack(struct sim *sim, uint32_t stream, uint32_t pack)
 {
@@ -138,8 +140,8 @@ static void seal_next(struct sim *sim, int s)
 
 	pg_store_be32(text, stream_of[s]);
 	pg_store_be32(text + 4, pack);
-	packet->bytes = bench_seal(sim->b, frame, stream_of[s], pack, 0, sim->b->env.unix_ms, text,
-				   bytes);
+	packet->bytes =
+		bench_seal(sim->b, frame, stream_of[s], pack, 0, sim->b->env.unix_ms, text, bytes);
 	packet->frame = malloc(packet->bytes);
 	assert_non_null(packet->frame);
 	memcpy(packet->frame, frame, packet->bytes);
@@ -181,7 +183,8 @@ static bool client_done(const struct sim *sim)
 	return true;
 }
 
-/* --- the engine's side ------------------------------------------------------------------------------- */
+/* --- the engine's side
+ * ------------------------------------------------------------------------------- */
 
 static void note_delivered(struct sim *sim, const struct bench_event *event)
 {
@@ -301,7 +304,8 @@ static void deliver_due(struct sim *sim)
 		assert_int_not_equal(in[i].drop, PG_DROP_TAG);
 }
 
-/* --- runs --------------------------------------------------------------------------------------------- */
+/* --- runs
+ * --------------------------------------------------------------------------------------------- */
 
 static void start(struct sim *sim, uint64_t seed)
 {
@@ -378,7 +382,8 @@ static void check_series(struct sim *sim, int s)
 			continue;
 		}
 		if (pack <= highest && packet->delivered + packet->reported == 0)
-			fail_msg("series %d: packet %u was neither delivered nor reported", s, pack);
+			fail_msg("series %d: packet %u was neither delivered nor reported", s,
+				 pack);
 		if (!sim->dies)
 			assert_int_equal(packet->delivered + packet->reported, pack <= highest);
 		if (!sim->dies && packet->acked)

@@ -20,9 +20,9 @@ static json_t *netstat_json(const struct pg_netstat_sample *row)
 {
 	json_t *root = json_pack("{s:s}", "netns", row->netns);
 
-#define PG_X(field, name, help) \
-	json_object_set_new(root, name, json_integer((json_int_t)row->field));
-	PG_NETSTAT_METRICS(PG_X)
+#define PG_X(field, table, kernel, metric, help) \
+	json_object_set_new(root, #field, json_integer((json_int_t)row->field));
+	PG_NETSTAT(PG_X)
 #undef PG_X
 	return root;
 }

@@ -67,8 +67,8 @@ static void sample_netstat(const char *netns, struct pg_netstat_sample **ret_net
 	if (!sample)
 		return;
 	snprintf(sample->netns, sizeof(sample->netns), "%s", netns);
-#define PG_X(field, name, help) sample->field = netstat.values[PG_NETSTAT_##field];
-	PG_NETSTAT_METRICS(PG_X)
+#define PG_X(field, table, kernel, metric, help) sample->field = netstat.values[PG_NETSTAT_##field];
+	PG_NETSTAT(PG_X)
 #undef PG_X
 	*ret_netstat = sample;
 	*ret_count = 1;

@@ -395,15 +395,15 @@ static const struct family families[] = {
 	LISTENER("syn_queue_length", syn_length, "connection requests in the SYN queue"),
 	LISTENER("syn_queue_young", syn_young, "requests whose SYN-ACK was sent only once"),
 	LISTENER("syn_queue_limit", syn_limit, "room of the SYN queue"),
-#define PG_X(field, suffix, help) \
-	{ "tcp_" suffix,          \
-	  COUNTER,                \
-	  "",                     \
-	  "netns",                \
-	  help,                   \
-	  write_netstat,          \
+#define PG_X(field, table, kernel, metric, help) \
+	{ "tcp_" #field,                         \
+	  COUNTER,                               \
+	  "",                                    \
+	  "netns",                               \
+	  help,                                  \
+	  write_netstat,                         \
 	  offsetof(struct pg_netstat_sample, field) },
-	PG_NETSTAT_METRICS(PG_X)
+	PG_NETSTAT(PG_X)
 #undef PG_X
 };
 

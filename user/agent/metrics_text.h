@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "agent.h"
+#include "netstat.h"
 
 /* What stands behind one listener's five gauges. */
 struct pg_listener_sample {
@@ -14,21 +15,10 @@ struct pg_listener_sample {
 	uint32_t accept_length, accept_limit, syn_length, syn_young, syn_limit;
 };
 
-/* Counters of /proc/net/netstat: X(field, metric name without packgate_tcp_ and _total, help) */
-#define PG_NETSTAT_METRICS(X)                                                                  \
-	X(listen_overflows, "listen_overflows", "connections that found an accept queue full") \
-	X(listen_drops, "listen_drops", "connection requests a listener dropped")              \
-	X(reqq_full_do_cookies, "reqq_full_do_cookies",                                        \
-	  "SYNs answered by a cookie because the SYN queue was full")                          \
-	X(reqq_full_drop, "reqq_full_drop", "SYNs dropped because the SYN queue was full")     \
-	X(syncookies_sent, "syncookies_sent", "SYN cookies sent")                              \
-	X(syncookies_received, "syncookies_received", "SYN cookies that came back")            \
-	X(syncookies_failed, "syncookies_failed", "SYN cookies that came back wrong or late")
-
 struct pg_netstat_sample {
 	char netns[64];
-#define PG_X(field, name, help) uint64_t field;
-	PG_NETSTAT_METRICS(PG_X)
+#define PG_X(field, table, kernel, metric, help) uint64_t field;
+	PG_NETSTAT(PG_X)
 #undef PG_X
 };
 

@@ -167,8 +167,8 @@ static enum pg_drop keep_for_later(struct pg_engine *engine, struct pg_series *s
  */
 static uint32_t first_left(const struct pg_series *series, uint32_t pack)
 {
-	uint32_t unseen = series->highest < series->next_deliver ? series->next_deliver :
-								   series->highest + 1;
+	uint32_t unseen =
+		series->highest < series->next_deliver ? series->next_deliver : series->highest + 1;
 
 	return pack > unseen && pack - unseen > PG_WINDOW_IDS ? pack : pack - (PG_WINDOW_IDS - 1);
 }
