@@ -47,7 +47,7 @@ PROG_BIN  := $(PROG_SRC:tests/%.c=$(BUILD)/tests/%)
 Q   := $(if $(V),,@)
 say = $(if $(V),@:,@printf '  %-6s %s\n')
 
-.PHONY: all deps check-tools test demo bench fuzz install clean format docs tests
+.PHONY: all deps check-tools test demo bench install clean format docs tests
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -145,6 +145,25 @@ tests: all $(UNIT_BIN) $(PROG_BIN) $(NET_BIN)
 test: deps
 	@$(MAKE) --no-print-directory -j2 tests
 	@tests/harness/run $(BUILD)
+
+# --- bench: ratios, never a test -----------------------------------------------------------------
+$(BUILD)/tests/bench/bench_gate: tests/bench/bench_gate.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKELS)
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/bench -Itests -o $@ $< \
+		$(BUILD)/libpackgate.a $(LIB_LIBS) -ljansson -lbpf -lm
+
+$(BUILD)/tests/bench/bench_e2e: $(wildcard tests/bench/e2e*.c) $(BUILD)/libpackgate.a $(TEST_SKELS)
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/bench -Itests -o $@ \
+		$(wildcard tests/bench/e2e*.c) $(BUILD)/libpackgate.a $(LIB_LIBS) -ljansson -lbpf \
+		-lpthread -lm
+
+bench: deps
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/bench/bench_gate \
+		$(BUILD)/tests/bench/bench_e2e
+	@tests/bench/run $(BUILD)
 
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all

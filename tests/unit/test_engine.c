@@ -354,6 +354,26 @@ static void test_receive_buffer_bound(void **state)
 	bench_free(b);
 }
 
+/* Full, and held up by the application: the next one expected still finds its place. */
+static void test_receive_buffer_full_and_stalled(void **state)
+{
+	struct bench *b = bench_new(PG_POLICY_RELIABLE, GUARDED, !ROAMS);
+	uint32_t pack = 2;
+
+	b->env.options.receive_buffer_bytes = 20000;
+	while (bench_data(b, 0, pack) == PG_DROP_NONE)
+		pack++;
+	b->app_room = 0;
+	bench_pass(b, 12000);
+	assert_true(b->engine.series.stalled);
+	b->app_room = UINT32_MAX;
+	assert_int_equal(bench_data(b, 0, pack), PG_DROP_BUFFER_FULL);
+	assert_int_equal(bench_data(b, 0, 1), PG_DROP_NONE);
+	assert_int_equal(b->event_count, pack - 1);
+	assert_int_equal(b->engine.waiting_bytes, 0);
+	bench_free(b);
+}
+
 static void test_receive_buffer_bound_spans_streams(void **state)
 {
 	struct bench *b = bench_new(PG_POLICY_RELIABLE, GUARDED, !ROAMS);
@@ -411,6 +431,7 @@ static void test_application_full_in_between(void **state)
 	b->app_room = 1;
 	pg_engine_resume(&b->engine);
 	assert_string_equal(bench_story(b), "m1 m2 m3");
+	assert_int_equal(b->window.next_deliver, 4);
 	b->app_room = UINT32_MAX;
 	/* nobody says so: the timer looks for itself; 5 is missing long enough by now */
 	bench_pass(b, 10);
@@ -1437,6 +1458,22 @@ static void test_roaming_within_a_batch(void **state)
 	bench_free(b);
 }
 
+/* Above the highest when it was classified, not any more when its turn comes. */
+static void test_roaming_overtaken_within_a_batch(void **state)
+{
+	struct bench *b = bench_new(PG_POLICY_RELIABLE, GUARDED, ROAMS);
+	struct bench_in in[2];
+
+	bench_make(b, &in[0], 0, 2);
+	bench_make(b, &in[1], 0, 1);
+	in[1].port_be = 2;
+	bench_batch(b, in, 2);
+	assert_int_equal(in[0].drop, PG_DROP_NONE);
+	assert_int_equal(in[1].drop, PG_DROP_PEER_MISMATCH);
+	assert_int_equal(b->line.peer_port_be, 1);
+	bench_free(b);
+}
+
 static void test_roaming_without_guard(void **state)
 {
 	for (int roams = 0; roams < 2; roams++) {
@@ -1522,6 +1559,7 @@ int main(void)
 		cmocka_unit_test(test_failed_openings_end_the_session),
 		cmocka_unit_test(test_fragments_are_refused),
 		cmocka_unit_test(test_receive_buffer_bound),
+		cmocka_unit_test(test_receive_buffer_full_and_stalled),
 		cmocka_unit_test(test_receive_buffer_bound_spans_streams),
 		cmocka_unit_test(test_application_not_ready),
 		cmocka_unit_test(test_application_full_in_between),
@@ -1563,6 +1601,7 @@ int main(void)
 		cmocka_unit_test(test_roaming_without_proof),
 		cmocka_unit_test(test_roaming_amplification),
 		cmocka_unit_test(test_roaming_within_a_batch),
+		cmocka_unit_test(test_roaming_overtaken_within_a_batch),
 		cmocka_unit_test(test_roaming_without_guard),
 		cmocka_unit_test(test_repeated_acks_go_to_the_peer_only),
 		cmocka_unit_test(test_done_wipes_keys),

@@ -154,6 +154,7 @@ static bool take_messages(struct pg_worker *worker)
 
 	for (int i = 0; i < 4 * BATCH && (message = pg_inbox_take(&worker->inbox)); i++) {
 		any = true;
+		pg_key_cache_begin(worker->env.keys); /* no job refers to a key now */
 		waiter = message->waiter;
 		if (handle(worker, message, &result))
 			free(message);
@@ -203,6 +204,7 @@ static void fire_timers(struct pg_worker *worker)
 		struct pg_entry *entry =
 			(struct pg_entry *)((uint8_t *)timer - offsetof(struct pg_entry, timer));
 
+		pg_key_cache_begin(worker->env.keys);
 		pg_worker_fire(worker, entry);
 		any = true;
 	}

@@ -336,7 +336,11 @@ static void op_reserve(struct pg_engine *engine, enum pg_reserve kind, uint32_t 
 	if (!reservation || pg_store_reserve(worker->store, PG_HANDLE_STORED(engine->handle), what,
 					     bound, answer_reservation, reservation)) {
 		free(reservation);
-		engine->reserving = 0; /* asked again with the next packet */
+		/* asked again with the next packet, or the next openstream */
+		if (kind == PG_ENGINE_RESERVE_STREAM)
+			engine->opening = 0;
+		else
+			engine->reserving = 0;
 	}
 }
 
