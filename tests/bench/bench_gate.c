@@ -313,6 +313,7 @@ static void load(struct bench *bench)
 	bpf_map__set_max_entries(bench->gate->maps.pg_sessions, SLOTS);
 	bpf_map__set_max_entries(bench->gate->maps.pg_windows, SLOTS);
 	bpf_map__set_max_entries(bench->gate->maps.pg_opened, SLOTS);
+	bpf_map__set_max_entries(bench->gate->maps.pg_acks, SLOTS);
 	bpf_map__set_max_entries(bench->gate->maps.pg_streams, STREAMS);
 	bpf_map__set_max_entries(bench->gate->maps.pg_strm_lines, STREAMS);
 	bpf_map__set_max_entries(bench->gate->maps.pg_strm_windows, STREAMS);

@@ -39,14 +39,18 @@ int cmd_session_list(const struct cli_args *args)
 	return CLI_DONE;
 }
 
-static char *session_path(const char *id, const char *query)
-{
-	PG_FREE char *segment = request_escape(id);
-	char *path = NULL;
+#define ID_DIGITS 8
 
-	if (!segment || asprintf(&path, "/v1/sessions/%s%s", segment, query) < 0)
-		return NULL;
-	return path;
+static bool is_id(const char *text)
+{
+	return strlen(text) == ID_DIGITS && strspn(text, "0123456789abcdefABCDEF") == ID_DIGITS;
+}
+
+static int refuse_id(const char *verb, const char *text)
+{
+	return cli_fail(CLI_USAGE,
+			"%s: \"%s\" is not a session id: 8 hex digits, as `packgate session list` "
+			"shows them", verb, text);
 }
 
 /* One member a line: a session is too wide for a table. */
@@ -73,12 +77,14 @@ static void show_session(json_t *root)
 
 int cmd_session_show(const struct cli_args *args)
 {
-	PG_FREE char *path = session_path(args->operands[0], "");
+	const char *id = args->operands[0];
 	ANSWER answer = { 0 };
+	char path[64];
 	int rc;
 
-	if (!path)
-		return cli_fail(CLI_FAILED, "session show: out of memory");
+	if (!is_id(id))
+		return refuse_id("session show", id);
+	snprintf(path, sizeof(path), "/v1/sessions/%s", id);
 	rc = request_show("session show", path, &answer);
 	if (!rc && !cli.json)
 		show_session(answer.root);
@@ -87,18 +93,16 @@ int cmd_session_show(const struct cli_args *args)
 
 int cmd_session_close(const struct cli_args *args)
 {
-	const char *code = cli_option(args, "code");
+	const char *code = cli_option(args, "code"), *id = args->operands[0];
 	PG_FREE char *word = request_escape(code ? code : "normal");
 	struct request request = { .method = "DELETE" };
-	PG_FREE char *path = NULL;
 	ANSWER answer = { 0 };
-	char query[512];
+	char path[256];
 	int rc;
 
-	snprintf(query, sizeof(query), "?code=%s", word ? word : "");
-	path = session_path(args->operands[0], query);
-	if (!path)
-		return cli_fail(CLI_FAILED, "session close: out of memory");
+	if (!is_id(id))
+		return refuse_id("session close", id);
+	snprintf(path, sizeof(path), "/v1/sessions/%s?code=%s", id, word ? word : "");
 	request.path = path;
 	rc = request_send("session close", &request, &answer);
 	if (!rc)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #define COLUMNS_MAX 16
 #define GAP	    2
+#define WRAP_MIN    8 /* a column narrower than this is left away */
 
 struct table {
 	char *names[COLUMNS_MAX];
@@ -73,25 +75,52 @@ static size_t terminal_width(void)
 	return size.ws_col;
 }
 
+static int pad(size_t width)
+{
+	return width > INT_MAX ? INT_MAX : (int)width;
+}
+
+/* How much of the text fits into room: whole words, unless the first alone is too long. */
+static size_t line_length(const char *text, size_t room)
+{
+	size_t length = strlen(text), cut = room;
+
+	if (length <= room)
+		return length;
+	while (cut && text[cut] != ' ')
+		cut--;
+	return cut ? cut : room;
+}
+
+/* The text goes on below itself where the terminal ends. */
+static void print_wrapped(const char *text, size_t indent, size_t room)
+{
+	size_t n = line_length(text, room);
+
+	printf("%.*s\n", pad(n), text);
+	for (text += n; *text; text += n) {
+		text += *text == ' ';
+		n = line_length(text, room);
+		printf("%*s%.*s\n", pad(indent), "", pad(n), text);
+	}
+}
+
 static void print_row(const struct table *table, char *const *cells, const size_t *widths,
 		      size_t terminal)
 {
-	size_t i, used = 0;
+	bool wraps = !table->right[table->columns - 1];
+	size_t plain = table->columns - wraps, used = 0, i;
 
-	for (i = 0; i < table->columns; i++) {
-		bool last = i + 1 == table->columns;
-		int width = (int)widths[i];
-		size_t room = used < terminal ? terminal - used : 0;
-
-		if (table->right[i])
-			printf("%*s", width, cells[i]);
-		else if (last && strlen(cells[i]) > room)
-			printf("%.*s~", room ? (int)room - 1 : 0, cells[i]);
-		else
-			printf("%-*s", last ? 0 : width, cells[i]);
-		printf("%s", last ? "\n" : "  ");
+	for (i = 0; i < plain && used + widths[i] <= terminal; i++) {
+		printf(table->right[i] ? "%*s" : "%-*s", pad(widths[i]), cells[i]);
 		used += widths[i] + GAP;
+		if (i + 1 < table->columns)
+			printf("%*s", GAP, "");
 	}
+	if (wraps && i == plain && used + WRAP_MIN <= terminal)
+		print_wrapped(cells[i], used, terminal - used);
+	else
+		puts("");
 }
 
 static void table_free(struct table *table)

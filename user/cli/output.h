@@ -8,8 +8,8 @@
 #include <jansson.h>
 
 /*
- * Tables for eyes: columns as wide as their widest cell, numbers to the right. On a terminal a
- * table wider than it is cut, cell by cell, in its last column.
+ * Tables for eyes: columns as wide as their widest cell, numbers to the right. On a terminal a text
+ * in the last column goes on below itself, and columns that have no room are left away.
  */
 struct table;
 
