@@ -164,6 +164,7 @@ int pg_control_streams(void *agent, const struct pg_http_request *request,
 {
 	const char *text = pg_http_query(request, "session");
 	PG_FREE struct pg_stream_status *rows = NULL;
+	struct pg_session_status owner;
 	uint32_t session = 0;
 	size_t count = 0;
 	int rc;
@@ -171,9 +172,9 @@ int pg_control_streams(void *agent, const struct pg_http_request *request,
 	rc = text ? parse_id(text, &session, error) : 0;
 	if (rc)
 		return rc;
-	if (text && !session)
-		return no_session(session, -ENOENT, error);
-	rc = pg_agent_streams(agent, session, &rows, &count);
+	rc = text ? pg_agent_session_show(agent, session, &owner) : 0;
+	if (!rc)
+		rc = pg_agent_streams(agent, session, &rows, &count);
 	if (rc)
 		return no_session(session, rc, error);
 	return pg_json_answer_rows(answer, "streams", count, stream_row, rows, NULL, error);

@@ -20,6 +20,8 @@ static int change(const char *verb, const char *interface, const char *body,
 
 	if (!segment)
 		return cli_fail(CLI_FAILED, "%s: out of memory", verb);
+	if (!pg_pins_name_valid(interface))
+		return cli_fail(CLI_USAGE, "%s: \"%s\" is no interface's name", verb, interface);
 	snprintf(doing, sizeof(doing), "%s %.32s", verb, interface);
 	snprintf(path, sizeof(path), "/v1/interfaces/%.200s/%s", segment, verb);
 	request.path = path;
@@ -136,9 +138,10 @@ static int detach_all_pins(const char *instance)
 
 static int detach_without_agent(const char *instance, const char *interface)
 {
-	if (!pg_pins_name_valid(instance) || (interface && !pg_pins_name_valid(interface)))
-		return cli_fail(CLI_USAGE, "detach: \"%s\" is no name",
-				pg_pins_name_valid(instance) ? interface : instance);
+	if (!pg_pins_name_valid(instance))
+		return cli_fail(CLI_USAGE, "detach: \"%s\" is no instance's name", instance);
+	if (interface && !pg_pins_name_valid(interface))
+		return cli_fail(CLI_USAGE, "detach: \"%s\" is no interface's name", interface);
 	return interface ? detach_one_pin(instance, interface) : detach_all_pins(instance);
 }
 

@@ -50,7 +50,8 @@ static int refuse_id(const char *verb, const char *text)
 {
 	return cli_fail(CLI_USAGE,
 			"%s: \"%s\" is not a session id: 8 hex digits, as `packgate session list` "
-			"shows them", verb, text);
+			"shows them",
+			verb, text);
 }
 
 /* One member a line: a session is too wide for a table. */

@@ -27,10 +27,16 @@ bool pg_pins_name_valid(const char *name)
 {
 	size_t length = strlen(name);
 
-	return length && length < PG_PINS_NAME_MAX && name[0] != '.' &&
-	       strspn(name,
-		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@:-") ==
-		       length;
+	return length && length < PG_PINS_NAME_MAX && strcspn(name, "/ \t\n") == length &&
+	       strcmp(name, ".") && strcmp(name, "..");
+}
+
+/* bpffs takes no dots: the agent pins eth0.100 as eth0:100, and no interface has a colon. */
+static void swap_characters(char *name, char from, char to)
+{
+	for (; *name; name++)
+		if (*name == from)
+			*name = to;
 }
 
 static int fail(struct pg_error *error, const char *what, const char *path)
@@ -62,9 +68,12 @@ int pg_pins_list(const char *instance, char names[PG_PINS_NAMES_MAX][PG_PINS_NAM
 				    PG_PINS_ROOT);
 	if (!folder)
 		return fail(error, "open", path);
-	while ((entry = readdir(folder)) && count < PG_PINS_NAMES_MAX)
-		if (pg_pins_name_valid(entry->d_name) && is_folder(dirfd(folder), entry->d_name))
-			strcpy(names[count++], entry->d_name);
+	while ((entry = readdir(folder)) && count < PG_PINS_NAMES_MAX) {
+		if (!pg_pins_name_valid(entry->d_name) || !is_folder(dirfd(folder), entry->d_name))
+			continue;
+		strcpy(names[count], entry->d_name);
+		swap_characters(names[count++], ':', '.');
+	}
 	*ret_count = count;
 	return 0;
 }
@@ -138,10 +147,12 @@ static int remove_pin(const char *path, struct pg_error *error)
 
 int pg_pins_remove_interface(const char *instance, const char *interface, struct pg_error *error)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], folder[PG_PINS_NAME_MAX];
 	int rc;
 
-	snprintf(path, sizeof(path), PG_PINS_ROOT "/%s/%s", instance, interface);
+	snprintf(folder, sizeof(folder), "%s", interface);
+	swap_characters(folder, '.', ':');
+	snprintf(path, sizeof(path), PG_PINS_ROOT "/%s/%s", instance, folder);
 	if (access(path, F_OK) && errno == ENOENT)
 		return pg_error_set(error, -ENOENT, "%s has no gate of instance %s", interface,
 				    instance);

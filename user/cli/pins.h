@@ -15,7 +15,7 @@
 #define PG_PINS_NAMES_MAX 64
 #define PG_PINS_NAME_MAX  64
 
-/* Names an instance or interface may have: one path segment, letters, digits, "._@:-". */
+/* Names an instance or interface may have: one path segment without white space. */
 bool pg_pins_name_valid(const char *name);
 
 /* The interfaces that have pins. 0, or -ENOENT if the instance has none at all. */
