@@ -200,6 +200,23 @@ int pg_agent_open(const struct pg_agent_options *options, struct pg_agent **ret_
 	return 0;
 }
 
+/* The workers stand still: wipe the keys of every session; what is mapped stays as it is. */
+static void free_entries(struct pg_agent *agent)
+{
+	for (uint32_t slot = 0; agent->table && slot < agent->table->slots; slot++) {
+		struct pg_entry *entry = atomic_load(&agent->table->entries[slot]);
+
+		if (!entry)
+			continue;
+		/* one caught between two workers belongs to neither */
+		if (!entry->engine.env)
+			entry->engine.env = pg_worker_env(agent->workers[0]);
+		if (!entry->linger_until_ms)
+			pg_engine_done(&entry->engine);
+		free(entry);
+	}
+}
+
 void pg_agent_close(struct pg_agent *agent)
 {
 	bool ran = agent->followers != NULL;
@@ -213,6 +230,7 @@ void pg_agent_close(struct pg_agent *agent)
 	if (agent->store)
 		pg_store_close(agent->store);
 	pg_interfaces_close(agent);
+	free_entries(agent);
 	for (uint32_t i = 0; i < agent->worker_count; i++)
 		pg_worker_free(agent->workers[i]);
 	pg_endpoints_close(agent);

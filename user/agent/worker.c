@@ -366,6 +366,11 @@ struct pg_inbox *pg_worker_inbox(struct pg_worker *worker)
 	return &worker->inbox;
 }
 
+struct pg_engine_env *pg_worker_env(struct pg_worker *worker)
+{
+	return &worker->env;
+}
+
 /* Posts and waits; a worker that does not run does it at once. */
 static void do_and_wait(struct pg_worker *worker, struct pg_message *message)
 {

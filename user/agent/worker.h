@@ -39,6 +39,8 @@ void pg_worker_stop(struct pg_worker *worker);
 void pg_worker_free(struct pg_worker *worker);
 
 struct pg_inbox *pg_worker_inbox(struct pg_worker *worker);
+/* Of a worker that does not run. */
+struct pg_engine_env *pg_worker_env(struct pg_worker *worker);
 
 /* Each blocks until the worker has done it; call from the control thread only. */
 void pg_worker_set_view(struct pg_worker *worker, const struct pg_view *view);
