@@ -160,13 +160,10 @@ $(BUILD)/tests/bench/bench_e2e: $(wildcard tests/bench/e2e*.c) $(BUILD)/libpackg
 		$(wildcard tests/bench/e2e*.c) $(BUILD)/libpackgate.a $(LIB_LIBS) -ljansson -lbpf \
 		-lpthread -lm
 
-# What the gate costs a frame, beside a program that only drops. bench_gate (random order) and
-# bench_e2e (beside a recvmmsg server) build by their names and are not part of this yet.
 bench: deps
-	@$(MAKE) --no-print-directory -j2 $(BUILD)/tests/prog/gate_cost
-	@uname -srm
-	@sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort | uniq -c
-	@$(BUILD)/tests/prog/gate_cost
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/bench/bench_gate \
+		$(BUILD)/tests/bench/bench_e2e
+	@tests/bench/run $(BUILD)
 
 demo: deps
 	@$(MAKE) --no-print-directory -j2 all

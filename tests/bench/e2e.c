@@ -19,6 +19,8 @@
 #define SECONDS	      1.0
 #define PROBE_SECONDS 0.5
 #define PROBES	      9
+#define TRIES	      3
+#define QUIET	      0.1    /* of the time: what others may have of the server's CPU */
 #define LOSS_FREE     0.999  /* of the frames sent came back */
 #define HONEST_RATE   100000 /* under a flood */
 #define RATE_MAX      4e6
@@ -26,6 +28,7 @@
 
 static struct bench_net net;
 static pid_t own_pid;
+static uint32_t measured, disturbed;
 
 /* A server at work, and where in the pool its sessions are. */
 struct stage {
@@ -101,8 +104,7 @@ static void stage_need(struct stage *stage, uint32_t frames)
 	stage->napi = bench_net_napi(net.server_if, SERVER_CPU);
 }
 
-/* A paced load is cut to what the pool holds. */
-static struct outcome measure(struct stage *stage, double rate, double seconds, bool flood)
+static struct outcome measure_once(struct stage *stage, double rate, double seconds, bool flood)
 {
 	struct bench_load load = { .rate = rate, .seconds = seconds, .flood = flood };
 	struct outcome outcome = { 0 };
@@ -134,6 +136,28 @@ static struct outcome measure(struct stage *stage, double rate, double seconds, 
 	outcome.busy_seconds = busy;
 	outcome.per_cpu_second = opened / (app + napi);
 	return outcome;
+}
+
+/* Seconds in which somebody else had the server's CPU, as far as /proc/stat can tell. */
+static double disturbance(const struct outcome *outcome)
+{
+	return outcome->busy_seconds - outcome->cpu_seconds;
+}
+
+/* Measures again while the machine is not quiet; the least disturbed of at most TRIES. */
+static struct outcome measure(struct stage *stage, double rate, double seconds, bool flood)
+{
+	struct outcome best, outcome;
+
+	best = measure_once(stage, rate, seconds, flood);
+	for (int i = 1; i < TRIES && disturbance(&best) > QUIET * seconds; i++) {
+		outcome = measure_once(stage, rate, seconds, flood);
+		if (disturbance(&outcome) < disturbance(&best))
+			best = outcome;
+	}
+	disturbed += disturbance(&best) > QUIET * seconds;
+	measured++;
+	return best;
 }
 
 static void say(const char *what, const struct stage *stage, const struct outcome *outcome)
@@ -172,42 +196,79 @@ static double napi_share(const struct outcome *outcome)
 	return outcome->napi_share;
 }
 
-/* Rounds of both servers in turn, at one load. */
-static void measure_both(struct stage *agent, struct stage *plain, double rate, bool flood,
-			 const char *what, struct outcome *ret_agent, struct outcome *ret_plain)
+/* Rounds of both servers in turn. */
+static void measure_both(struct stage *agent, double agent_rate, struct stage *plain,
+			 double plain_rate, bool flood, const char *what, struct outcome *ret_agent,
+			 struct outcome *ret_plain)
 {
 	for (int i = 0; i < ROUNDS; i++) {
-		ret_agent[i] = measure(agent, rate, SECONDS, flood);
+		ret_agent[i] = measure(agent, agent_rate, SECONDS, flood);
 		stage_end(agent);
-		ret_plain[i] = measure(plain, rate, SECONDS, flood);
+		ret_plain[i] = measure(plain, plain_rate, SECONDS, flood);
 		stage_end(plain);
 	}
 	say(what, agent, &ret_agent[ROUNDS - 1]);
 	say(what, plain, &ret_plain[ROUNDS - 1]);
 }
 
+/* The load at which a server decrypts the most: above it, what it must refuse costs it more. */
+static double find_best_load(struct stage *stage)
+{
+	static const double loads[] = { 5e5, 7e5, 1e6, 1.4e6, 2e6, 2.8e6, 0 };
+	double best = 0, best_rate = 0;
+
+	for (size_t i = 0; i < sizeof(loads) / sizeof(loads[0]); i++) {
+		struct outcome outcome = measure(stage, loads[i], PROBE_SECONDS, false);
+
+		if (outcome.opened_rate > best_rate) {
+			best_rate = outcome.opened_rate;
+			best = loads[i];
+		}
+	}
+	stage_end(stage);
+	return best;
+}
+
+static void report_servers(const char *suffix, const struct outcome *agent,
+			   const struct outcome *plain)
+{
+	char key[80];
+
+	snprintf(key, sizeof(key), "afxdp_frames_per_cpu_second%s", suffix);
+	report_value(key, middle(agent, per_cpu_second), "/s", "  packgated, per CPU-second");
+	snprintf(key, sizeof(key), "recvmmsg_frames_per_cpu_second%s", suffix);
+	report_value(key, middle(plain, per_cpu_second), "/s", "  plain server, per CPU-second");
+	snprintf(key, sizeof(key), "afxdp_frames_per_second%s", suffix);
+	report_value(key, middle(agent, opened_rate), "/s", "  packgated, a second");
+	snprintf(key, sizeof(key), "recvmmsg_frames_per_second%s", suffix);
+	report_value(key, middle(plain, opened_rate), "/s", "  plain server, a second");
+	snprintf(key, sizeof(key), "afxdp_napi_share%s", suffix);
+	report_value(key, middle(agent, napi_share), "", "  packgated, NAPI's share of the CPU");
+	snprintf(key, sizeof(key), "recvmmsg_napi_share%s", suffix);
+	report_value(key, middle(plain, napi_share), "", "  plain server, NAPI's share of the CPU");
+}
+
 static void saturate(void)
 {
 	struct outcome agent[ROUNDS], plain[ROUNDS];
 	struct stage agent_stage, plain_stage;
+	double agent_load, plain_load;
 
 	stage_begin(&agent_stage, &bench_agent, BENCH_DISCARD);
 	stage_begin(&plain_stage, &bench_plain, BENCH_DISCARD);
-	measure_both(&agent_stage, &plain_stage, 0, false, "saturation", agent, plain);
+	agent_load = find_best_load(&agent_stage);
+	plain_load = find_best_load(&plain_stage);
+	measure_both(&agent_stage, agent_load, &plain_stage, plain_load, false, "saturation", agent,
+		     plain);
 	report_value("afxdp_over_recvmmsg",
 		     middle(agent, per_cpu_second) / middle(plain, per_cpu_second), "x",
-		     "decrypt and discard at saturation, frames per CPU-second");
-	report_value("afxdp_frames_per_cpu_second", middle(agent, per_cpu_second), "/s",
-		     "  packgated");
-	report_value("recvmmsg_frames_per_cpu_second", middle(plain, per_cpu_second), "/s",
-		     "  plain server");
-	report_value("afxdp_frames_per_second", middle(agent, opened_rate), "/s",
-		     "  packgated, frames a second");
-	report_value("recvmmsg_frames_per_second", middle(plain, opened_rate), "/s",
-		     "  plain server, frames a second");
-	report_value("afxdp_napi_share", middle(agent, napi_share), "", "  packgated, NAPI's part");
-	report_value("recvmmsg_napi_share", middle(plain, napi_share), "",
-		     "  plain server, NAPI's part");
+		     "decrypt and discard at saturation, per CPU-second");
+	report_servers("", agent, plain);
+	measure_both(&agent_stage, 0, &plain_stage, 0, false, "overload", agent, plain);
+	report_value("afxdp_over_recvmmsg_overload",
+		     middle(agent, per_cpu_second) / middle(plain, per_cpu_second), "x",
+		     "the same, the generator as fast as it goes");
+	report_servers("_overload", agent, plain);
 }
 
 /* The same below saturation. */
@@ -220,7 +281,7 @@ static void pace(double rate)
 	stage_begin(&agent_stage, &bench_agent, BENCH_DISCARD);
 	stage_begin(&plain_stage, &bench_plain, BENCH_DISCARD);
 	snprintf(label, sizeof(label), "decrypt and discard, %.0f/s offered", rate);
-	measure_both(&agent_stage, &plain_stage, rate, false, label, agent, plain);
+	measure_both(&agent_stage, rate, &plain_stage, rate, false, label, agent, plain);
 	snprintf(key, sizeof(key), "afxdp_over_recvmmsg_at_%.0f", rate);
 	report_value(key, middle(agent, per_cpu_second) / middle(plain, per_cpu_second), "x",
 		     label);
@@ -289,10 +350,10 @@ static void flood(void)
 
 	stage_begin(&agent_stage, &bench_agent, BENCH_DISCARD);
 	stage_begin(&plain_stage, &bench_plain, BENCH_DISCARD);
-	measure_both(&agent_stage, &plain_stage, HONEST_RATE, false, "before the flood", calm_agent,
-		     calm_plain);
-	measure_both(&agent_stage, &plain_stage, HONEST_RATE, true, "under the flood", agent,
-		     plain);
+	measure_both(&agent_stage, HONEST_RATE, &plain_stage, HONEST_RATE, false,
+		     "before the flood", calm_agent, calm_plain);
+	measure_both(&agent_stage, HONEST_RATE, &plain_stage, HONEST_RATE, true, "under the flood",
+		     agent, plain);
 	report_note("flood: a third each of junk, replays and forged guards of living sessions, "
 		    "%.0f/s beside packgated, %.0f/s beside the plain server",
 		    agent[0].flood_rate, plain[0].flood_rate);
@@ -333,6 +394,8 @@ static void everything(void)
 		"end to end: saturation = the generator as fast as it goes; loss-free = %.1f %% "
 		"came through; medians of %d rounds in turn",
 		100 * LOSS_FREE, ROUNDS);
+	report_note("end to end: a paced load leaves in bursts of 16, as a NIC that gathers "
+		    "interrupts would hand it over");
 	saturate();
 	pace(100000);
 	pace(200000);
@@ -341,6 +404,8 @@ static void everything(void)
 	compare_highest(BENCH_ECHO, "afxdp_echo_over_recvmmsg",
 			"echo at the highest loss-free load");
 	flood();
+	report_note("end to end: %u of %u measurements were disturbed by other work on the machine",
+		    disturbed, measured);
 }
 
 int main(int argc, char **argv)

@@ -25,11 +25,6 @@ void bench_stand_alone(void)
 {
 	raise_group();
 	bench_pin(0, SERVER_CPU);
-	if (getenv("FIFO")) {
-		struct sched_param param = { .sched_priority = 1 };
-		if (sched_setscheduler(0, SCHED_FIFO, &param))
-			bench_die("fifo: %s", strerror(errno));
-	}
 }
 
 void bench_pin(pid_t pid, int cpu)

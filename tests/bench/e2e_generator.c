@@ -22,6 +22,7 @@
 #define REST_MS	    30	 /* without an echo: no more will come */
 #define REST_MAX_MS 2000
 #define BATCH	    64
+#define BURST	    16 /* of a paced load: what a NIC gathers for one interrupt */
 
 static struct {
 	struct generator_bpf *skeleton;
@@ -180,8 +181,7 @@ static void set_up(const struct bench_load *load)
 	state->limit = generator.pool - load->first;
 	state->sent = state->flooded = 0;
 	state->stopped = 0;
-	/* a paced frame leaves when it is due, not with others */
-	generator.batch = load->rate && !load->flood ? 1 : BATCH;
+	generator.batch = load->rate && !load->flood ? BURST : BATCH;
 	generator.error = 0;
 	atomic_store(&generator.ended, false);
 }

@@ -19,6 +19,11 @@
 #define BIND_TRIES    200
 #define BIND_WAIT_NS  10000000 /* the kernel frees a dead process's socket a moment later */
 
+/* Since 6.17: how many descriptors one sendto takes in copy mode. */
+#ifndef XDP_MAX_TX_SKB_BUDGET
+#define XDP_MAX_TX_SKB_BUDGET 9
+#endif
+
 struct pg_xsk {
 	struct xsk_ring_prod fill;
 	struct xsk_ring_cons completed;
@@ -30,6 +35,7 @@ struct pg_xsk {
 	size_t area_bytes;
 	uint32_t queued;      /* descriptors in the ring since the last flush */
 	uint32_t outstanding; /* handed to the kernel, not completed */
+	uint32_t send_per_call;
 	uint32_t free_count;
 	uint64_t free[TX_CHUNKS];
 };
@@ -86,6 +92,17 @@ static int create_socket(struct pg_xsk *xsk, const char *interface, uint32_t que
 	return err;
 }
 
+/* A whole batch in one call, where the kernel can be told. */
+static void set_send_budget(struct pg_xsk *xsk)
+{
+	uint32_t budget = PG_XSK_BATCH;
+
+	xsk->send_per_call = SEND_PER_CALL;
+	if (!setsockopt(xsk_socket__fd(xsk->socket), SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &budget,
+			sizeof(budget)))
+		xsk->send_per_call = budget;
+}
+
 static const char *advice(int err)
 {
 	switch (-err) {
@@ -121,6 +138,7 @@ int pg_xsk_open(const char *interface, uint32_t queue, bool zerocopy, struct pg_
 				    strerror(-err), advice(err));
 	}
 	fill(xsk);
+	set_send_budget(xsk);
 	for (uint32_t i = 0; i < TX_CHUNKS; i++)
 		xsk->free[xsk->free_count++] = (uint64_t)(RX_CHUNKS + i) * CHUNK_BYTES;
 	*ret_xsk = xsk;
@@ -224,6 +242,12 @@ void pg_xsk_send(struct pg_xsk *xsk, uint8_t *start, uint32_t bytes)
 	xsk->queued++;
 }
 
+/* Descriptors that the kernel has not taken from the ring yet. */
+static uint32_t untaken(const struct pg_xsk *xsk)
+{
+	return xsk->tx.cached_prod - __atomic_load_n(xsk->tx.consumer, __ATOMIC_ACQUIRE);
+}
+
 void pg_xsk_flush(struct pg_xsk *xsk)
 {
 	uint32_t calls;
@@ -232,7 +256,8 @@ void pg_xsk_flush(struct pg_xsk *xsk)
 	xsk->queued = 0;
 	if (!xsk->outstanding)
 		return;
-	calls = (xsk->outstanding + SEND_PER_CALL - 1) / SEND_PER_CALL;
+	/* what was taken completes by itself: no call is made for it */
+	calls = (untaken(xsk) + xsk->send_per_call - 1) / xsk->send_per_call;
 	while (calls-- && xsk_ring_prod__needs_wakeup(&xsk->tx))
 		if (sendto(xsk_socket__fd(xsk->socket), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 &&
 		    errno != EAGAIN && errno != EBUSY && errno != ENOBUFS)
