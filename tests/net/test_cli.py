@@ -519,7 +519,11 @@ def follow_one(bench, *words):
             return ""
         finally:
             follower.send_signal(signal.SIGINT)
-            follower.wait(5)
+            try:
+                follower.wait(5)
+            except subprocess.TimeoutExpired:
+                follower.kill()
+                raise
 
 
 def check_follow(bench):
