@@ -53,6 +53,8 @@ int pg_gate(struct xdp_md *ctx)
 		return XDP_PASS;
 	case STEER:
 		return steer(ctx, &pkt, bytes);
+	case ACK:
+		return ack_duplicate(ctx, &pkt, bytes);
 	case DROP:
 		return account_drop(ctx, &pkt, bytes);
 	case NEXT:

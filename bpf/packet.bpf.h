@@ -7,12 +7,13 @@
 
 /*
  * What the steps of the gate know of the packet so far. A step returns NEXT, or ends the walk with
- * PASS (not ours), STEER (to the agent) or refuse(pkt, reason).
+ * PASS (not ours), STEER (to the agent), ACK or refuse(pkt, reason).
  */
 enum step {
 	NEXT,
 	PASS,
 	STEER,
+	ACK, /* a duplicate, acked from here */
 	DROP,
 };
 
@@ -27,7 +28,8 @@ struct route {
 	__u32 endpoint; /* index into pg_endpoints */
 	__u8 family;	/* 4 or 6 */
 	__u8 fault;	/* enum pg_drop of a header that lies; counts only when ours */
-	__u8 reserved[6];
+	__u8 plain;	/* no IP options, no extension headers */
+	__u8 reserved[5];
 };
 
 /* What reading the headers works on. */

@@ -18,6 +18,7 @@
 
 #define VLAN_TAGS_MAX	    2
 #define IPV6_EXTENSIONS_MAX 6
+#define IP_DF		    0x4000
 #define IP_MF		    0x2000
 #define IP_OFFSET	    0x1fff
 #define IP6_OFFSET	    0xfff8
@@ -83,6 +84,7 @@ static __always_inline enum step parse_ipv4(struct headers *in, const void *at)
 	else if (fragment & IP_MF)
 		in->route->fault = PG_DROP_IP_FRAGMENT;
 	in->route->family = 4;
+	in->route->plain = ip->ihl == 5;
 	in->route->source[0] = in->route->target[0] = 0;
 	in->route->source[1] = (__u64)ip->saddr << 32 | 0xffff0000;
 	in->route->target[1] = (__u64)ip->daddr << 32 | 0xffff0000;
@@ -145,6 +147,7 @@ static __always_inline enum step parse_ipv6(struct headers *in, const void *at)
 	else if (fragment)
 		in->route->fault = PG_DROP_IP_FRAGMENT;
 	in->route->family = 6;
+	in->route->plain = ip->nexthdr == IPPROTO_UDP;
 	__builtin_memcpy(in->route->source, &ip->saddr, sizeof(in->route->source));
 	__builtin_memcpy(in->route->target, &ip->daddr, sizeof(in->route->target));
 	return parse_udp(in, udp, payload - skipped);

@@ -3,6 +3,7 @@
 #define PG_WINDOW_BPF_H
 
 #include "packgate/replay.h"
+#include "ack.bpf.h"
 #include "session.bpf.h"
 
 /*
@@ -27,11 +28,14 @@ static __always_inline bool already_received(const struct pkt *pkt)
 	return window && pg_replay_bit(window->bits, pkt->frame.pack);
 }
 
-/* A duplicate of a reliable series may have lost its ack: the agent acks it again. */
+/* A duplicate of a reliable series may have lost its ack: it is acked again, here or by the agent.
+ */
 static __always_inline enum step step_duplicate(struct pkt *pkt, __u8 policy)
 {
 	if (policy != PG_POLICY_RELIABLE || !ack_again(pkt))
 		return refuse(pkt, PG_DROP_REPLAY_SEEN);
+	if (acks_itself(pkt))
+		return ACK;
 	pkt->duplicate = 1;
 	return NEXT;
 }

@@ -63,11 +63,12 @@ enum pg_drop {
  */
 #define PG_COUNTERS(X)                                                                            \
 	X(PASSED, 0, "passed", "frames passed to the kernel because they are not packgate's")     \
-	X(DUPLICATES, 1, "duplicates", "duplicates of acked packets, steered to be acked again")  \
+	X(DUPLICATES, 1, "duplicates", "duplicates of acked packets, acked again")                \
 	X(CANDIDATES, 2, "roaming_candidates", "frames from a new address, steered to be proven") \
 	X(WITHOUT_AGENT, 3, "without_agent", "frames passed to the kernel because no agent runs") \
 	X(ABORTED, 4, "aborted", "impossible states")                                             \
-	X(EVENTS_LOST, 5, "events_lost", "sampled drops that found the event ring full")
+	X(EVENTS_LOST, 5, "events_lost", "sampled drops that found the event ring full")          \
+	X(ACKS, 6, "acks", "duplicates that the gate acked itself, without the agent")
 
 enum pg_counter {
 #define PG_X(name, number, ...) PG_COUNT_##name = number,

@@ -39,6 +39,7 @@ struct gate {
 	struct gate_bpf *skeleton;
 	bool fresh; /* the counters are as the last judged frame left them */
 	int program, socket;
+	struct link_frame out; /* what came out of the last run */
 	struct pg_shared *shared;
 	struct pg_session *sessions;
 	struct pg_window *windows;
@@ -113,13 +114,15 @@ static inline void gate_set_socket(struct gate *gate, uint32_t queue, bool prese
 		bpf_map_delete_elem(map, &queue);
 }
 
-static inline void gate_open(struct gate *gate)
+/* acks_here: the gate acks duplicates itself. */
+static inline void gate_open_with(struct gate *gate, bool acks_here)
 {
 	gate->skeleton = gate_bpf__open();
 	assert_non_null(gate->skeleton);
 	gate_size_maps(gate->skeleton);
 	gate->skeleton->rodata->interface_slot = SLOT_UNDER_TEST;
 	gate->skeleton->rodata->session_mask = SESSIONS - 1;
+	gate->skeleton->rodata->acks_here = acks_here;
 	assert_int_equal(gate_bpf__load(gate->skeleton), 0);
 	gate->program = bpf_program__fd(gate->skeleton->progs.pg_gate);
 	gate->shared = gate_map_memory(gate->skeleton->maps.pg_shared);
@@ -130,6 +133,11 @@ static inline void gate_open(struct gate *gate)
 	gate->stream_windows = gate_map_memory(gate->skeleton->maps.pg_strm_windows);
 	gate->socket = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
 	assert_true(gate->socket >= 0);
+}
+
+static inline void gate_open(struct gate *gate)
+{
+	gate_open_with(gate, false);
 }
 
 static inline void gate_close(struct gate *gate)
@@ -250,6 +258,7 @@ static inline void gate_set_session(struct gate *gate, const struct place *place
 		.state = PG_SESSION_READY,
 		.policy = PG_POLICY_RELIABLE,
 		.guard_c2s = { place->key[0], place->key[1] },
+		.guard_s2c = { ~place->key[0], ~place->key[1] },
 	};
 	parse_address(place->datagram.family, place->datagram.source, (uint64_t *)session->peer);
 	memset(place_window(gate, place), 0, sizeof(struct pg_window));
@@ -332,6 +341,7 @@ struct verdict {
 	bool steered;
 	uint32_t queue;
 	int counter;
+	bool acked; /* answered by the gate itself */
 };
 
 #define DROPS(name)	((struct verdict){ .action = XDP_DROP, .drop = PG_DROP_##name })
@@ -340,6 +350,8 @@ struct verdict {
 #define PASSES		((struct verdict){ .action = XDP_PASS, .counter = PG_COUNT_PASSED + 1 })
 #define PASSES_AS(name) ((struct verdict){ .action = XDP_PASS, .counter = PG_COUNT_##name + 1 })
 #define STEERS		((struct verdict){ .action = XDP_REDIRECT, .steered = true })
+#define ACKS \
+	((struct verdict){ .action = XDP_TX, .counter = PG_COUNT_DUPLICATES + 1, .acked = true })
 #define STEERS_AS(name)    \
 	((struct verdict){ \
 		.action = XDP_REDIRECT, .steered = true, .counter = PG_COUNT_##name + 1 })
@@ -440,7 +452,7 @@ static inline void gate_save(struct gate *gate, struct gate_state *ret_state)
 static inline void count_verdict(struct gate_state *state, const struct verdict *want,
 				 uint32_t bytes)
 {
-	int at[3] = { -1, -1, -1 };
+	int at[4] = { -1, -1, -1, -1 };
 
 	if (want->drop)
 		at[0] = AT_DROPS + PG_DROP_INDEX(SLOT_UNDER_TEST, want->would, want->drop);
@@ -448,6 +460,8 @@ static inline void count_verdict(struct gate_state *state, const struct verdict 
 		at[1] = AT_COUNTS + PG_COUNT_INDEX(SLOT_UNDER_TEST, want->counter - 1);
 	if (want->steered)
 		at[2] = AT_STEERED + PG_STEERED_INDEX(SLOT_UNDER_TEST, want->queue);
+	if (want->acked)
+		at[3] = AT_COUNTS + PG_COUNT_INDEX(SLOT_UNDER_TEST, PG_COUNT_ACKS);
 	for (size_t i = 0; i < ARRAY_SIZE(at); i++) {
 		if (at[i] < 0)
 			continue;
@@ -505,19 +519,22 @@ static inline int report_arrays(const char *name, const struct gate_state *want,
 /* --- running -----------------------------------------------------------------------------------
  */
 
-/* One run; returns the XDP action. The frame must come out as it went in. */
+/* One run; returns the XDP action. The frame must come out as it went in, unless it is an answer.
+ */
 static inline int gate_run_on(struct gate *gate, const struct link_frame *frame,
 			      struct xdp_md *context)
 {
-	static uint8_t out[LINK_MAX];
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame->bytes, .data_size_in = frame->n,
-		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = context,
-		    .ctx_size_in = context ? sizeof(*context) : 0);
+		    .data_out = gate->out.bytes, .data_size_out = sizeof(gate->out.bytes),
+		    .ctx_in = context, .ctx_size_in = context ? sizeof(*context) : 0);
 
 	gate->fresh = false;
 	assert_int_equal(bpf_prog_test_run_opts(gate->program, &options), 0);
-	assert_int_equal(options.data_size_out, frame->n);
-	assert_memory_equal(out, frame->bytes, frame->n);
+	gate->out.n = options.data_size_out;
+	if (options.retval == XDP_TX)
+		return XDP_TX;
+	assert_int_equal(gate->out.n, frame->n);
+	assert_memory_equal(gate->out.bytes, frame->bytes, frame->n);
 	return options.retval;
 }
 

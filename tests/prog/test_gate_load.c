@@ -57,6 +57,7 @@ static void load_with_log(char *log, size_t room)
 	assert_non_null(skeleton);
 	gate_size_maps(skeleton);
 	skeleton->rodata->session_mask = SESSIONS - 1;
+	skeleton->rodata->acks_here = true;
 	assert_int_equal(bpf_program__set_log_level(skeleton->progs.pg_gate, LOG_STATISTICS), 0);
 	assert_int_equal(bpf_program__set_log_buf(skeleton->progs.pg_gate, log, room), 0);
 	assert_int_equal(gate_bpf__load(skeleton), 0);

@@ -42,6 +42,7 @@ static const char design_sample[] =
 /* Every key with another value than its default. */
 static const char other_sample[] =
 	"without_agent: pass\n"
+	"duplicate_acks: agent\n"
 	"allow_generic: on\n"
 	"mode: generic\n"
 	"workers: { spin: on }\n"
@@ -116,6 +117,7 @@ static void assert_defaults(const struct pg_config *config)
 	assert_int_equal(config->mode, PG_MODE_AUTO);
 	assert_false(config->allow_generic);
 	assert_int_equal(config->without_agent, PG_WITHOUT_DROP);
+	assert_int_equal(config->duplicate_acks, PG_DUPLICATE_ACKS_AUTO);
 	for (i = 0; pg_config_limit(&config->limits, i, &limit); i++)
 		assert_int_equal(limit.value, limit.standard);
 }
@@ -250,6 +252,7 @@ static void test_other_values(void **state)
 	assert_true(config->allow_generic);
 	assert_int_equal(config->mode, PG_MODE_GENERIC);
 	assert_int_equal(config->without_agent, PG_WITHOUT_PASS);
+	assert_int_equal(config->duplicate_acks, PG_DUPLICATE_ACKS_AGENT);
 	for (i = 0; pg_config_limit(&config->limits, i, &limit); i++)
 		assert_int_equal(limit.value, limits[i]);
 	assert_int_equal(i, sizeof(limits) / sizeof(limits[0]));
@@ -412,6 +415,8 @@ static const struct bad_row bad_texts[] = {
 	{ "allow_generic", "allow_generic: yes\n", 1, "allow_generic: must be on or off" },
 	{ "generic not allowed", "instance: a\nmode: generic\n", 2, "needs allow_generic: on" },
 	{ "without_agent", "without_agent: count\n", 1, "without_agent: must be drop or pass" },
+	{ "duplicate_acks", "duplicate_acks: on\n", 1,
+	  "duplicate_acks: must be auto, gate or agent" },
 	{ "spin", "workers:\n  spin: true\n", 2, "workers.spin: must be on or off" },
 	{ "cookie", "handshake:\n  cookie: on\n", 2,
 	  "handshake.cookie: must be auto, always or never" },
@@ -754,6 +759,7 @@ static void test_names(void **state)
 	assert_string_equal(pg_format_name(PG_FORMAT_MESSAGE), "message");
 	assert_string_equal(pg_mode_name(PG_MODE_SOCKET), "socket");
 	assert_string_equal(pg_without_agent_name(PG_WITHOUT_PASS), "pass");
+	assert_string_equal(pg_duplicate_acks_name(PG_DUPLICATE_ACKS_GATE), "gate");
 	assert_string_equal(pg_cookie_name(PG_COOKIE_NEVER), "never");
 	assert_string_equal(pg_mode_name((enum pg_mode)99), "unknown");
 }

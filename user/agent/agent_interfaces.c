@@ -152,9 +152,28 @@ static int climb(struct pg_agent *agent, struct interface *interface, struct pg_
 	return err;
 }
 
+static bool is_veth(const char *name)
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct ifreq request = { .ifr_data = (void *)&info };
+	PG_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	return fd >= 0 && !ioctl(fd, SIOCETHTOOL, &request) && !strcmp(info.driver, "veth");
+}
+
+/* A veth passes XDP_TX on only where its other end runs XDP too, which cannot be seen from here. */
+static bool gate_acks(const struct pg_config *config, const struct interface *interface)
+{
+	if (config->duplicate_acks == PG_DUPLICATE_ACKS_AUTO)
+		return !is_veth(interface->name);
+	return config->duplicate_acks == PG_DUPLICATE_ACKS_GATE;
+}
+
 int pg_interface_attach(struct pg_agent *agent, struct interface *interface, struct pg_error *error)
 {
 	const struct pg_config *config = agent->config;
+	bool acks_here;
 	int err;
 
 	if (config->mode == PG_MODE_SOCKET) {
@@ -163,13 +182,14 @@ int pg_interface_attach(struct pg_agent *agent, struct interface *interface, str
 		return 0;
 	}
 	interface->why[0] = '\0';
-	err = pg_gate_load(agent->maps, interface->name, &interface->gate, error);
+	acks_here = gate_acks(config, interface);
+	err = pg_gate_load(agent->maps, interface->name, acks_here, &interface->gate, error);
 	if (!err)
 		err = climb(agent, interface, error);
 	if (!err) {
-		pg_info_log("%s: attached, %s, %u queue%s", interface->name,
-			    pg_gate_mode_name(interface->mode), interface->queues,
-			    interface->queues == 1 ? "" : "s");
+		pg_info_log("%s: attached, %s, %u queue%s, duplicates are acked by the %s",
+			    interface->name, pg_gate_mode_name(interface->mode), interface->queues,
+			    interface->queues == 1 ? "" : "s", acks_here ? "gate" : "agent");
 		return 0;
 	}
 	pg_gate_close(interface->gate);

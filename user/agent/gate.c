@@ -365,7 +365,7 @@ static void gate_path(const struct pg_gate *gate, const char *name, char *path, 
 	snprintf(path, bytes, "%s/%s", gate->directory, name);
 }
 
-static int load_program(struct pg_gate *gate, struct pg_error *error)
+static int load_program(struct pg_gate *gate, bool acks_here, struct pg_error *error)
 {
 	struct pg_maps *maps = gate->maps;
 	char path[256];
@@ -377,6 +377,7 @@ static int load_program(struct pg_gate *gate, struct pg_error *error)
 	gate_path(gate, "pg_xsks", path, sizeof(path));
 	bpf_map__set_pin_path(gate->skeleton->maps.pg_xsks, path);
 	gate->skeleton->rodata->interface_slot = gate->slot;
+	gate->skeleton->rodata->acks_here = acks_here;
 	/* a pinned link is swapped only with a program of the same attach type */
 	bpf_program__set_expected_attach_type(gate->skeleton->progs.pg_gate, BPF_XDP);
 	err = gate_bpf__load(gate->skeleton);
@@ -386,8 +387,8 @@ static int load_program(struct pg_gate *gate, struct pg_error *error)
 	return 0;
 }
 
-int pg_gate_load(struct pg_maps *maps, const char *interface, struct pg_gate **ret_gate,
-		 struct pg_error *error)
+int pg_gate_load(struct pg_maps *maps, const char *interface, bool acks_here,
+		 struct pg_gate **ret_gate, struct pg_error *error)
 {
 	struct pg_gate *gate = calloc(1, sizeof(*gate));
 	int slot, err;
@@ -403,7 +404,7 @@ int pg_gate_load(struct pg_maps *maps, const char *interface, struct pg_gate **r
 		err = make_directory(gate->directory, error);
 	if (!err) {
 		gate->slot = slot;
-		err = load_program(gate, error);
+		err = load_program(gate, acks_here, error);
 	}
 	if (err) {
 		pg_gate_close(gate);

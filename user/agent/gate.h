@@ -57,9 +57,12 @@ void pg_maps_each_interface(struct pg_maps *maps, void (*call)(void *context, co
 /* One loaded program for one interface. */
 struct pg_gate;
 
-/* Loads the program over the pinned maps; attaches nothing. */
-int pg_gate_load(struct pg_maps *maps, const char *interface, struct pg_gate **ret_gate,
-		 struct pg_error *error);
+/*
+ * Loads the program over the pinned maps; attaches nothing. acks_here: it acks duplicates itself,
+ * with XDP_TX.
+ */
+int pg_gate_load(struct pg_maps *maps, const char *interface, bool acks_here,
+		 struct pg_gate **ret_gate, struct pg_error *error);
 
 /* Puts a socket into pg_xsks, or takes it out (fd -1). */
 int pg_gate_set_socket(struct pg_gate *gate, uint32_t queue, int fd);

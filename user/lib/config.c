@@ -23,6 +23,7 @@ static const struct pg_word deliver_words[] = { PG_DELIVERS(PG_X){ NULL, 0 } };
 static const struct pg_word format_words[] = { PG_FORMATS(PG_X){ NULL, 0 } };
 static const struct pg_word mode_words[] = { PG_MODES(PG_X){ NULL, 0 } };
 static const struct pg_word without_agent_words[] = { PG_WITHOUT_AGENTS(PG_X){ NULL, 0 } };
+static const struct pg_word duplicate_acks_words[] = { PG_DUPLICATE_ACKS(PG_X){ NULL, 0 } };
 static const struct pg_word cookie_words[] = { PG_COOKIES(PG_X){ NULL, 0 } };
 #undef PG_X
 
@@ -47,6 +48,7 @@ PG_NAME_FUNCTION(deliver)
 PG_NAME_FUNCTION(format)
 PG_NAME_FUNCTION(mode)
 PG_NAME_FUNCTION(without_agent)
+PG_NAME_FUNCTION(duplicate_acks)
 PG_NAME_FUNCTION(cookie)
 
 bool pg_config_limit(const struct pg_limits *limits, size_t index, struct pg_limit *ret_limit)
@@ -383,6 +385,7 @@ static const struct pg_field config_fields[] = {
 	CONFIG(mode, pg_read_word, .words = mode_words),
 	CONFIG(allow_generic, pg_read_switch),
 	CONFIG(without_agent, pg_read_word, .words = without_agent_words),
+	CONFIG(duplicate_acks, pg_read_word, .words = duplicate_acks_words),
 	{ .name = NULL },
 };
 

@@ -60,6 +60,13 @@
 	X(DROP, PG_WITHOUT_DROP, "drop", "without an agent, frames for it are dropped") \
 	X(PASS, PG_WITHOUT_PASS, "pass", "without an agent, frames for it go to the kernel")
 
+#define PG_DUPLICATE_ACKS(X)                                                     \
+	X(AUTO, 0, "auto",                                                       \
+	  "by the gate; on a veth, whose other end may take no answers, by the " \
+	  "agent")                                                               \
+	X(GATE, 1, "gate", "by the gate, with XDP_TX")                           \
+	X(AGENT, 2, "agent", "by the agent, after it opened them")
+
 #define PG_COOKIES(X)                                                                     \
 	X(AUTO, 0, "auto", "when half-open sessions or shakehands pass half their limit") \
 	X(ALWAYS, 1, "always", "of every shakehand")                                      \
@@ -95,6 +102,12 @@ enum pg_mode {
 #undef PG_X
 };
 
+enum pg_duplicate_acks {
+#define PG_X(name, number, ...) PG_DUPLICATE_ACKS_##name = number,
+	PG_DUPLICATE_ACKS(PG_X)
+#undef PG_X
+};
+
 enum pg_cookie {
 #define PG_X(name, number, ...) PG_COOKIE_##name = number,
 	PG_COOKIES(PG_X)
@@ -108,6 +121,7 @@ const char *pg_deliver_name(enum pg_deliver deliver);
 const char *pg_format_name(enum pg_format format);
 const char *pg_mode_name(enum pg_mode mode);
 const char *pg_without_agent_name(enum pg_without_agent without_agent);
+const char *pg_duplicate_acks_name(enum pg_duplicate_acks acks);
 const char *pg_cookie_name(enum pg_cookie cookie);
 
 /*
@@ -227,6 +241,7 @@ struct pg_config {
 	enum pg_mode mode;
 	bool allow_generic;
 	enum pg_without_agent without_agent;
+	enum pg_duplicate_acks duplicate_acks;
 };
 
 /*

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef PG_ACK_BPF_H
+#define PG_ACK_BPF_H
+
+#include "account.bpf.h"
+#include "answer.bpf.h"
+
+#define NS_PER_MS 1000000
+
+/*
+ * Whether the gate may ack a duplicate itself (PROTOCOL section 4): its guard was due and right,
+ * and its headers are plain. That it came from the pinned peer follows from its packId: a
+ * candidate's is above the highest.
+ */
+static __always_inline bool acks_itself(const struct pkt *pkt)
+{
+	return acks_here && pkt->frame.has_guard && pkt->route.plain;
+}
+
+/* The header of an ack of the whole packet, and its guard under the server's key. */
+static __always_inline void write_ack(const struct pkt *pkt, __u64 now_ms, struct answer *ret_ack)
+{
+	const struct pg_session *session = pkt->session;
+	__u8 *at = (__u8 *)ret_ack->words;
+	struct pg_siphash s;
+	__u64 guard;
+
+	*(__be32 *)at = pg_be32(session->id);
+	*(__be32 *)(at + PG_AT_TIMESTAMP) = pg_be32(now_ms >> 32);
+	*(__be32 *)(at + PG_AT_TIMESTAMP + 4) = pg_be32((__u32)now_ms);
+	at[PG_AT_FLAGS] = PG_FLAG_PACK | (pkt->stream ? PG_FLAG_STRE : 0);
+	at[PG_AT_OPCODE] = PG_OP_ACK;
+	*(__be16 *)(at + PG_AT_PAYLOAD_LENGTH) = pg_be16(PG_GUARD_BYTES);
+	pg_siphash_start(&s, session->guard_s2c);
+	pg_siphash_word(&s, pg_le64(ret_ack->words[0]));
+	pg_siphash_word(&s, pg_le64(ret_ack->words[1]));
+	if (pkt->stream) {
+		*(__be32 *)(at + PG_AT_IDS) = pg_be32(pkt->frame.stream);
+		*(__be32 *)(at + PG_AT_IDS + 4) = pg_be32(pkt->frame.pack);
+		pg_siphash_word(&s, pg_le64(ret_ack->words[2]));
+		ret_ack->words[3] = pg_le64(pg_siphash_finish(&s, PG_SIPHASH_LAST(24)));
+		ret_ack->bytes = 32;
+		return;
+	}
+	*(__be32 *)(at + PG_AT_IDS) = pg_be32(pkt->frame.pack);
+	guard = pg_siphash_finish(&s, PG_SIPHASH_LAST(20) | pg_load_le32(at + PG_AT_IDS));
+	*(__u32 *)(at + 20) = pg_le32((__u32)guard);
+	*(__u32 *)(at + 24) = pg_le32((__u32)(guard >> 32));
+	ret_ack->bytes = 28;
+}
+
+/* An ack made here never carries SLOW; its time is the kernel's clock and the agent's offset. */
+static __always_inline int ack_duplicate(struct xdp_md *ctx, struct pkt *pkt, __u64 bytes)
+{
+	const struct pg_shared *shared = shared_state();
+	struct answer ack = {};
+	int action;
+
+	if (!shared)
+		return XDP_ABORTED;
+	write_ack(pkt, (bpf_ktime_get_ns() + shared->clock_offset_ns) / NS_PER_MS, &ack);
+	action = send_answer(ctx, &pkt->route, &ack);
+	if (action != XDP_TX) {
+		count_one(PG_COUNT_ABORTED, bytes);
+		return XDP_ABORTED;
+	}
+	count_one(PG_COUNT_DUPLICATES, bytes);
+	count_one(PG_COUNT_ACKS, bytes);
+	return XDP_TX;
+}
+
+#endif
