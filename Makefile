@@ -58,7 +58,7 @@ check-tools:
 	@tests/harness/packages --check
 
 deps:
-	@tests/harness/packages --install
+	@tests/harness/packages --install $(BUILD)
 
 # --- library, agent, CLI -------------------------------------------------------------------------
 $(BUILD)/libpackgate.a: $(LIB_OBJ)
@@ -188,4 +188,4 @@ clean:
 format:
 	clang-format-14 -i $$(git ls-files '*.c' '*.h')
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
