@@ -20,7 +20,7 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 -I
 
 LIB_LIBS   := -lcrypto $(if $(filter x86_64,$(shell uname -m)),-lIPSec_MB)
 AGENT_LIBS := -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
-CLI_LIBS   := -lcurl -ljansson -lbpf -lyaml -lpthread
+CLI_LIBS   := -lcurl -ljansson -lbpf -lyaml -lncurses -ltinfo -lpthread -lm
 
 LIB_SRC   := $(wildcard user/lib/*.c)
 AGENT_SRC := $(wildcard user/agent/*.c)
@@ -39,6 +39,7 @@ SKELS     := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
 TEST_SKELS := $(patsubst tests/%.bpf.c,$(BUILD)/tests/%.skel.h,$(PROG_BPF))
 SAN_LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/san/%.o)
 SAN_AGENT_OBJ := $(filter-out $(BUILD)/san/agent/main.o,$(AGENT_SRC:user/%.c=$(BUILD)/san/%.o))
+SAN_CLI_OBJ   := $(filter-out $(BUILD)/san/cli/main.o,$(CLI_SRC:user/%.c=$(BUILD)/san/%.o))
 UNIT_BIN  := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
 NET_BIN   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/net/*.c))
 PROG_BIN  := $(PROG_SRC:tests/%.c=$(BUILD)/tests/%)
@@ -120,12 +121,20 @@ $(BUILD)/san/libagent.a: $(SAN_AGENT_OBJ)
 	$(say) AR $@
 	$(Q)ar rcs $@ $^
 
-# A unit test is one program over sanitized code; it may use the library and the agent's modules.
-$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/libpackgate.a $(BUILD)/san/libagent.a
+$(BUILD)/san/libcli.a: $(SAN_CLI_OBJ)
+	@rm -f $@
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
+
+# A unit test is one program over sanitized code; it may use the library and the modules of agent and
+# command line.
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/libpackgate.a $(BUILD)/san/libagent.a \
+		$(BUILD)/san/libcli.a
 	@mkdir -p $(@D)
 	$(say) CC $@
 	$(Q)$(CC) $(SAN) $(PG_CFLAGS) -Iuser/agent -Itests -o $@ $< $(BUILD)/san/libagent.a \
-		$(BUILD)/san/libpackgate.a -lcmocka $(LIB_LIBS) $(AGENT_LIBS)
+		$(BUILD)/san/libcli.a $(BUILD)/san/libpackgate.a -lcmocka $(LIB_LIBS) $(AGENT_LIBS) \
+		$(CLI_LIBS)
 
 # A program test loads BPF objects; it is built without sanitizers.
 $(BUILD)/tests/prog/%: tests/prog/%.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKELS)

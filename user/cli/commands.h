@@ -18,6 +18,7 @@ int cmd_session_close(const struct cli_args *args);
 int cmd_stream_list(const struct cli_args *args);
 int cmd_listeners(const struct cli_args *args);
 int cmd_drops(const struct cli_args *args);
+int cmd_top(const struct cli_args *args);
 int cmd_metrics(const struct cli_args *args);
 int cmd_keygen(const struct cli_args *args);
 int cmd_doctor(const struct cli_args *args);

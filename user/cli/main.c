@@ -65,6 +65,13 @@ static const struct cli_option drops_options[] = {
 	END,
 };
 
+static const struct cli_option top_options[] = {
+	{ "interval", "SECONDS", "between two looks, 1 (default) to 60" },
+	{ "sort", "WORD", "listeners by: accept (default) or syn queue, or name" },
+	{ "once", NULL, "print one page and end" },
+	END,
+};
+
 static const struct cli_option keygen_options[] = {
 	{ "secret", NULL, "print a random session secret instead" },
 	END,
@@ -95,6 +102,7 @@ static const struct cli_command commands[] = {
 	{ "listeners", "", 0, 0, "show the queues of the TCP listeners", listeners_options,
 	  cmd_listeners, 0 },
 	{ "drops", "", 0, 0, "show what was refused, by reason", drops_options, cmd_drops, 0 },
+	{ "top", "", 0, 0, "watch verdicts, sessions and queues live", top_options, cmd_top, 0 },
 	{ "metrics", "", 0, 0, "print the metrics", NULL, cmd_metrics, 0 },
 	{ "keygen", "[FILE]", 0, 1, "make a key pair: the private key to FILE, the public one here",
 	  keygen_options, cmd_keygen, 0 },
