@@ -20,6 +20,9 @@
 #define LLVMFuzzerTestOneInput fuzz_app_record
 #include "fuzz/fuzz_app_record.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_message
+#include "fuzz/fuzz_message.c"
+#undef LLVMFuzzerTestOneInput
 
 #define CORPUS	  "tests/fuzz/corpus"
 #define INPUT_MAX 66000
@@ -86,12 +89,18 @@ static void test_app_record(void **state)
 	replay("fuzz_app_record", fuzz_app_record);
 }
 
+static void test_message(void **state)
+{
+	replay("fuzz_message", fuzz_message);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frame),
 		cmocka_unit_test(test_packet),
 		cmocka_unit_test(test_app_record),
+		cmocka_unit_test(test_message),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
