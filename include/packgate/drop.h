@@ -47,7 +47,9 @@
 	X(NOT_RESERVED, 48, "not_reserved", "waits for a reservation in the store")                \
 	X(HANDOFF_FULL, 49, "handoff_full", "the owning worker's inbox is full")                   \
 	X(SEND_BLOCKED, 50, "send_blocked", "the answer cannot be sent yet: window or block full") \
-	X(UNEXPECTED, 51, "unexpected", "valid, but nothing in this state asks for it")
+	X(UNEXPECTED, 51, "unexpected", "valid, but nothing in this state asks for it")            \
+	X(FRAGMENT_CONFLICT, 52, "fragment_conflict",                                              \
+	  "contradicts the fragments of its packet that came before")
 
 enum pg_drop {
 	PG_DROP_NONE = 0,

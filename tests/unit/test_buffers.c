@@ -97,7 +97,7 @@ static void receive_model(uint32_t base)
 		if (!count)
 			continue;
 		assert_int_equal(pg_receive_buffer_lowest(buffer, base), base + lowest);
-		assert_int_equal(pg_receive_buffer_oldest_ms(buffer), oldest);
+		assert_int_equal(pg_receive_buffer_oldest(buffer, 0)->arrived_ms, oldest);
 	}
 	pg_receive_buffer_free(buffer);
 }
@@ -110,91 +110,165 @@ static void test_receive_model(void **state)
 	receive_model(0xfffffc00);
 }
 
+static void test_receive_parts(void **state)
+{
+	struct pg_receive_buffer *buffer = NULL;
+	const struct pg_received_packet *packet;
+	uint64_t empty, promised;
+	uint8_t *whole;
+
+	assert_int_equal(pg_receive_buffer_new(&buffer), 0);
+	empty = pg_receive_buffer_bytes(buffer);
+	promised = pg_receive_buffer_part_cost(buffer, 5, 3, 2);
+	assert_int_equal(pg_receive_buffer_part(buffer, 5, 3, true, (uint8_t *)"ef", 2, 100), 0);
+	assert_true(pg_receive_buffer_bytes(buffer) - empty <= promised);
+	assert_null(pg_receive_buffer_peek(buffer, 5));
+	assert_non_null(pg_receive_buffer_parts(buffer, 5));
+	assert_int_equal(pg_receive_buffer_lowest(buffer, 1), 5);
+	/* another packet in its place, a whole one too */
+	assert_int_equal(pg_receive_buffer_part(buffer, 5 + 1024, 1, false, (uint8_t *)"x", 1, 100),
+			 -EEXIST);
+	assert_int_equal(pg_receive_buffer_put(buffer, 5, (uint8_t *)"x", 1, 100), -EEXIST);
+	assert_int_equal(pg_receive_buffer_put(buffer, 6, (uint8_t *)"x", 1, 101), 0);
+	assert_int_equal(pg_receive_buffer_part(buffer, 6, 1, false, (uint8_t *)"x", 1, 100),
+			 -EEXIST);
+	assert_int_equal(pg_receive_buffer_part(buffer, 5, 4, false, (uint8_t *)"x", 1, 102),
+			 -EINVAL);
+	assert_int_equal(pg_receive_buffer_part(buffer, 5, 1, false, (uint8_t *)"ab", 2, 102), 0);
+	assert_int_equal(pg_receive_buffer_at(buffer, 5)->latest_ms, 102);
+	assert_int_equal(pg_receive_buffer_oldest(buffer, 0)->id, 5);
+	assert_int_equal(pg_receive_buffer_oldest(buffer, 5)->id, 6);
+	assert_int_equal(pg_receive_buffer_part(buffer, 5, 2, false, (uint8_t *)"cd", 2, 103), 0);
+	whole = malloc(6);
+	pg_receive_buffer_join(buffer, 5, whole);
+	packet = pg_receive_buffer_peek(buffer, 5);
+	assert_int_equal(packet->bytes, 6);
+	assert_memory_equal(packet->data, "abcdef", 6);
+	assert_int_equal(pg_receive_buffer_bytes(buffer), empty + 2 * sizeof(*packet) + 7);
+	pg_receive_buffer_drop(buffer, 5);
+	pg_receive_buffer_drop(buffer, 6);
+	assert_int_equal(pg_receive_buffer_bytes(buffer), empty);
+	/* what is given up in the middle is freed with the buffer */
+	assert_int_equal(pg_receive_buffer_part(buffer, 9, 512, false, (uint8_t *)"x", 1, 104), 0);
+	pg_receive_buffer_free(buffer);
+}
+
 /* --- send buffer ---------------------------------------------------------------------------------
  */
 
 static void test_send_put(void **state)
 {
 	struct pg_send_buffer *buffer = NULL;
-	struct pg_sent_packet packet;
-	uint32_t id;
+	struct pg_sent_packet *packet = NULL;
 
 	assert_int_equal(pg_send_buffer_new(10, &buffer), 0);
 	assert_true(pg_send_buffer_empty(buffer));
-	assert_int_equal(pg_send_buffer_ack(buffer, 10, &packet), -ENOENT);
-	assert_int_equal(pg_send_buffer_expire(buffer, UINT64_MAX, &packet, &id), -ENOENT);
+	assert_null(pg_send_buffer_first(buffer));
+	assert_null(pg_send_buffer_fresh(buffer));
+	assert_null(pg_send_buffer_find(buffer, 10));
 	for (uint32_t i = 0; i < PG_WINDOW_IDS; i++) {
-		assert_int_equal(pg_send_buffer_reserve(buffer, 10 + i), 0);
-		assert_int_equal(pg_send_buffer_put(buffer, 10 + i, 500 + i, 1000 + i), 0);
+		assert_true(pg_send_buffer_allows(buffer));
+		assert_int_equal(
+			pg_send_buffer_put(buffer, (uint8_t *)"abc", 3, 100, 500 + i, &packet), 0);
+		assert_int_equal(packet->id, 10 + i);
+		assert_int_equal(packet->state, PG_PACKET_INIT);
 	}
-	assert_false(pg_send_buffer_allows(buffer, 10 + PG_WINDOW_IDS));
-	assert_int_equal(pg_send_buffer_reserve(buffer, 10 + PG_WINDOW_IDS), -ENOBUFS);
-	assert_int_equal(pg_send_buffer_put(buffer, 10 + PG_WINDOW_IDS, 0, 0), -ENOBUFS);
-	assert_int_equal(pg_send_buffer_oldest_ms(buffer), 1000);
-	/* an id below, one above, one in the middle, the same again */
-	assert_int_equal(pg_send_buffer_ack(buffer, 9, &packet), -ENOENT);
-	assert_int_equal(pg_send_buffer_ack(buffer, 10 + PG_WINDOW_IDS, &packet), -ENOENT);
-	assert_int_equal(pg_send_buffer_ack(buffer, 12, &packet), 0);
-	assert_int_equal(packet.message, 502);
-	assert_int_equal(pg_send_buffer_ack(buffer, 12, &packet), -ENOENT);
-	assert_int_equal(pg_send_buffer_expire(buffer, 999, &packet, &id), -ENOENT);
-	assert_int_equal(pg_send_buffer_expire(buffer, 1000, &packet, &id), 0);
-	assert_int_equal(id, 10);
-	assert_int_equal(packet.message, 500);
-	assert_int_equal(pg_send_buffer_expire(buffer, 1000, &packet, &id), -ENOENT);
-	assert_int_equal(pg_send_buffer_expire(buffer, 1003, &packet, &id), 0);
-	assert_int_equal(id, 11);
-	/* 12 is acked, so 13 is next */
-	assert_int_equal(pg_send_buffer_expire(buffer, 1003, &packet, &id), 0);
-	assert_int_equal(id, 13);
-	assert_int_equal(pg_send_buffer_oldest_ms(buffer), 1004);
-	assert_true(pg_send_buffer_allows(buffer, 10 + PG_WINDOW_IDS));
+	assert_false(pg_send_buffer_allows(buffer));
+	assert_int_equal(pg_send_buffer_put(buffer, NULL, 0, 100, 0, &packet), -ENOBUFS);
+	assert_int_equal(pg_send_buffer_bytes(buffer), PG_WINDOW_IDS * pg_send_buffer_cost(3, 100));
+	/* settled out of order: only the lowest one makes room */
+	pg_send_buffer_remove(buffer, pg_send_buffer_find(buffer, 11));
+	assert_null(pg_send_buffer_find(buffer, 11));
+	assert_false(pg_send_buffer_allows(buffer));
+	assert_int_equal(pg_send_buffer_fresh(buffer)->id, 10);
+	pg_send_buffer_remove(buffer, pg_send_buffer_first(buffer));
+	assert_int_equal(pg_send_buffer_first(buffer)->id, 12);
+	assert_int_equal(pg_send_buffer_fresh(buffer)->id, 12);
+	assert_true(pg_send_buffer_allows(buffer));
+	assert_int_equal(pg_send_buffer_next(buffer), 10 + PG_WINDOW_IDS);
 	pg_send_buffer_free(buffer);
 	pg_send_buffer_free(NULL);
+}
+
+static void test_send_cuts(void **state)
+{
+	static const struct {
+		uint32_t bytes, cut, frames, last;
+	} rows[] = {
+		{ 0, 10, 1, 0 },    { 1, 10, 1, 1 },
+		{ 10, 10, 1, 10 },  { 11, 10, 2, 1 },
+		{ 20, 10, 2, 10 },  { 21, 10, 3, 1 },
+		{ 512, 1, 512, 1 }, { 587776, 1148, 512, 1148 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t *data = calloc(1, rows[i].bytes + 1);
+		struct pg_send_buffer *buffer = NULL;
+		struct pg_sent_packet *packet;
+		uint32_t sum = 0;
+
+		data[rows[i].bytes ? rows[i].bytes - 1 : 0] = 0x77;
+		assert_int_equal(pg_send_buffer_new(1, &buffer), 0);
+		assert_int_equal(
+			pg_send_buffer_put(buffer, data, rows[i].bytes, rows[i].cut, 0, &packet),
+			0);
+		assert_int_equal(packet->frames, rows[i].frames);
+		for (uint32_t k = 0; k < packet->frames; k++) {
+			assert_ptr_equal(pg_sent_packet_of(&packet->frame[k]), packet);
+			sum += pg_sent_packet_frame_bytes(packet, k);
+		}
+		assert_int_equal(sum, rows[i].bytes);
+		assert_int_equal(pg_sent_packet_frame_bytes(packet, packet->frames - 1),
+				 rows[i].last);
+		if (rows[i].bytes)
+			assert_int_equal(packet->data[rows[i].bytes - 1], 0x77);
+		pg_send_buffer_free(buffer);
+		free(data);
+	}
 }
 
 /* Against arrays, past the turn of 2^32. */
 static void send_model(uint32_t first)
 {
 	enum { IDS = 20000 };
-	static uint8_t out[IDS]; /* 1 = outstanding */
+	static uint8_t out[IDS]; /* 1 = outstanding, 2 = begun */
 	struct pg_send_buffer *buffer = NULL;
-	struct pg_sent_packet packet;
-	uint32_t low = 0, next = 0, id;
-	uint64_t now = 0;
+	struct pg_sent_packet *packet;
+	uint32_t low = 0, next = 0;
 
 	memset(out, 0, sizeof(out));
 	assert_int_equal(pg_send_buffer_new(first, &buffer), 0);
 	while (next < IDS) {
-		uint32_t i = low + draw(next - low + 2);
+		uint32_t i = low + draw(next - low + 2), fresh = low;
 
-		now++;
 		if (draw(100) < 55) {
 			bool allowed = next - low < PG_WINDOW_IDS;
 
-			assert_int_equal(pg_send_buffer_put(buffer, first + next, next + 1, next),
+			assert_int_equal(pg_send_buffer_put(buffer, NULL, 0, 9, next + 1, &packet),
 					 allowed ? 0 : -ENOBUFS);
 			if (allowed)
 				out[next++] = 1;
-		} else if (draw(100) < 90) {
+		} else if (draw(100) < 70) {
 			bool there = i < next && out[i];
 
-			assert_int_equal(pg_send_buffer_ack(buffer, first + i, &packet),
-					 there ? 0 : -ENOENT);
+			packet = pg_send_buffer_find(buffer, first + i);
+			assert_int_equal(!!packet, there);
 			if (there) {
-				assert_int_equal(packet.message, i + 1);
+				assert_int_equal(packet->message, i + 1);
+				pg_send_buffer_remove(buffer, packet);
 				out[i] = 0;
 			}
-		} else if (low < next) {
-			assert_int_equal(pg_send_buffer_oldest_ms(buffer), low);
-			assert_int_equal(pg_send_buffer_expire(buffer, low, &packet, &id), 0);
-			assert_int_equal(id, first + low);
-			assert_int_equal(packet.message, low + 1);
-			out[low] = 0;
+		} else if ((packet = pg_send_buffer_fresh(buffer))) {
+			packet->begun = 1;
+			out[packet->id - first] = 2;
 		}
 		while (low < next && !out[low])
 			low++;
 		assert_int_equal(pg_send_buffer_empty(buffer), low == next);
+		for (fresh = low; fresh < next && out[fresh] != 1;)
+			fresh++;
+		packet = pg_send_buffer_fresh(buffer);
+		assert_int_equal(packet ? packet->id : first + next, first + fresh);
 	}
 	pg_send_buffer_free(buffer);
 }
@@ -209,10 +283,9 @@ static void test_send_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_receive_put),
-		cmocka_unit_test(test_receive_model),
-		cmocka_unit_test(test_send_put),
-		cmocka_unit_test(test_send_model),
+		cmocka_unit_test(test_receive_put),   cmocka_unit_test(test_receive_model),
+		cmocka_unit_test(test_receive_parts), cmocka_unit_test(test_send_put),
+		cmocka_unit_test(test_send_cuts),     cmocka_unit_test(test_send_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -336,11 +336,7 @@ static void op_reserve(struct pg_engine *engine, enum pg_reserve kind, uint32_t 
 	if (!reservation || pg_store_reserve(worker->store, PG_HANDLE_STORED(engine->handle), what,
 					     bound, answer_reservation, reservation)) {
 		free(reservation);
-		/* asked again with the next packet, or the next openstream */
-		if (kind == PG_ENGINE_RESERVE_STREAM)
-			engine->opening = 0;
-		else
-			engine->reserving = 0;
+		pg_engine_reserve_failed(engine, kind);
 	}
 }
 
@@ -438,17 +434,8 @@ void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry)
 		return;
 	event.bytes = &entry->close_code;
 	op_event(engine, &event);
-	while (engine->streams) {
-		struct pg_stream *stream = engine->streams;
-
-		op_stream_detach(engine, stream);
-		engine->streams = stream->next;
-		pg_receive_buffer_free(stream->series.received);
-		pg_send_buffer_free(stream->series.sent);
-		free(stream);
-	}
 	__atomic_store_n(&engine->line->state, PG_SESSION_CLOSE, __ATOMIC_RELEASE);
-	pg_engine_done(engine);
+	pg_engine_retire(engine);
 	pg_store_remove_async(worker->store, PG_HANDLE_STORED(engine->handle), NULL, NULL);
 	atomic_fetch_sub(&worker->table->sessions, 1);
 	entry->linger_until_ms = worker->env.now_ms + CLOSE_LINGER_MS;
@@ -543,8 +530,9 @@ int pg_worker_add(struct pg_worker *worker, const struct pg_session_add *add)
 		/* its counter stands beyond what was reserved: have a block before it sends */
 		uint32_t next = entry->engine.series.window->next_send;
 
-		entry->engine.reserving =
-			next > PG_PACK_ID_LAST - SEND_BLOCK ? PG_PACK_ID_LAST : next + SEND_BLOCK;
+		entry->engine.reserving = next > PG_PACK_ID_LAST + 1 - SEND_BLOCK
+						  ? PG_PACK_ID_LAST + 1
+						  : next + SEND_BLOCK;
 		op_reserve(&entry->engine, PG_ENGINE_RESERVE_SEND, entry->engine.reserving);
 	}
 	pg_worker_touch(worker, entry);
@@ -604,13 +592,14 @@ static const char *send_refusal(int err)
 {
 	switch (-err) {
 	case EMSGSIZE:
-		return "message refused: longer than one frame carries; fragments are not sent yet";
+		return "message refused: longer than a packet of this series, or than the send "
+		       "buffer";
 	case ENOENT:
 		return "message refused: no such stream";
 	case EPIPE:
 		return "message refused: the stream is closing";
 	case ENOBUFS:
-		return "message refused: 1024 packets of this series are not acked yet";
+		return "message refused: the send buffer is full; wait for SENT or FAILED";
 	case EAGAIN:
 		return "message refused: no room to send now, try again";
 	case ESHUTDOWN:
@@ -677,8 +666,8 @@ bool pg_worker_reserved(struct pg_worker *worker, struct pg_message *message)
 	    PG_HANDLE_STORED(entry->engine.handle) != message->reserved.handle)
 		return false;
 	if (message->reserved.result) {
-		entry->engine.reserving = 0;
-		entry->engine.opening = 0;
+		pg_engine_reserve_failed(&entry->engine, message->reserved.kind);
+		pg_worker_touch(worker, entry);
 		return false;
 	}
 	pg_worker_touch(worker, entry);

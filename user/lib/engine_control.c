@@ -13,7 +13,8 @@ static void pin(struct pg_engine *engine, const uint64_t address[2], uint16_t po
 	engine->line->peer[0] = address[0];
 	engine->line->peer[1] = address[1];
 	engine->line->peer_port_be = port_be;
-	engine->env->ops->peer_moved(engine);
+	if (engine->env->ops->peer_moved)
+		engine->env->ops->peer_moved(engine);
 }
 
 void pg_engine_roam(struct pg_engine *engine, const struct pg_engine_source *source,
@@ -85,44 +86,76 @@ static enum pg_drop take_pong(struct pg_engine *engine, const uint8_t *payload, 
 	return PG_DROP_NONE;
 }
 
-static enum pg_drop take_ack(struct pg_engine *engine, const struct pg_frame *frame)
+/* The peer's receive buffer fills up: once for each ack that says so. */
+static void take_slow(struct pg_engine *engine, uint64_t sent_ms)
+{
+	if (sent_ms <= engine->tx.slow_ms)
+		return;
+	engine->tx.slow_ms = sent_ms;
+	pg_congestion_slow(&engine->tx.congestion, engine->tx.next_order);
+}
+
+/* The fragments that an ack names, or every one. -EINVAL where that cannot be. */
+static int read_ack(const struct pg_frame *frame, const struct pg_sent_packet *packet,
+		    const uint8_t *payload, uint32_t bytes, struct pg_fragment_set *ret_set)
+{
+	if (!(frame->flags & PG_FLAG_FRAG)) {
+		memset(ret_set, 0xff, sizeof(*ret_set));
+		return packet->begun == packet->frames ? 0 : -EINVAL;
+	}
+	if (packet->frames == 1)
+		return -EINVAL;
+	return pg_fragment_ack_read(frame->fragment, frame->flags & PG_FLAG_FIN, payload, bytes,
+				    packet->frames, packet->begun, ret_set);
+}
+
+static enum pg_drop apply_ack(struct pg_engine *engine, const struct pg_frame *frame,
+			      struct pg_sent_packet *packet, const uint8_t *payload, uint32_t bytes)
+{
+	uint32_t before = packet->acked;
+	struct pg_fragment_set set;
+
+	if (read_ack(frame, packet, payload, bytes, &set))
+		return PG_DROP_ACK_UNKNOWN;
+	for (uint32_t i = 0; i < packet->begun; i++)
+		if (pg_fragment_set_has(&set, i + 1))
+			pg_recovery_take(engine, packet, i);
+	if (packet->acked != before)
+		pg_recovery_acked(engine, packet);
+	return PG_DROP_NONE;
+}
+
+static enum pg_drop take_ack(struct pg_engine *engine, const struct pg_frame *frame,
+			     const uint8_t *payload, uint32_t bytes, uint64_t sent_ms)
 {
 	struct pg_series *series = pg_engine_series(engine, frame->stream);
-	struct pg_sent_packet packet;
+	struct pg_sent_packet *packet;
+	enum pg_drop drop;
 
 	if (!series)
 		return PG_DROP_NO_STREAM;
 	if (frame->stream)
 		pg_stream_confirm(engine, pg_engine_stream(engine, frame->stream));
-	if (frame->flags & PG_FLAG_FRAG || series->policy != PG_POLICY_RELIABLE ||
-	    frame->pack >= series->window->next_send)
+	if (series->policy != PG_POLICY_RELIABLE || frame->pack >= series->window->next_send)
 		return PG_DROP_ACK_UNKNOWN;
-	if (!series->sent || pg_send_buffer_ack(series->sent, frame->pack, &packet))
-		return PG_DROP_NONE;
-	engine->env->counters.succeeded++;
-	if (packet.message)
-		pg_engine_event(engine, PG_APP_SENT, series->stream, packet.message, NULL, 0);
-	if (engine->roaming && !series->stream && frame->pack >= engine->roaming->first_pack)
+	packet = series->sent ? pg_send_buffer_find(series->sent, frame->pack) : NULL;
+	drop = packet ? apply_ack(engine, frame, packet, payload, bytes) : PG_DROP_NONE;
+	if (drop)
+		return drop;
+	if (frame->flags & PG_FLAG_SLOW)
+		take_slow(engine, sent_ms);
+	if (packet && engine->roaming && !frame->stream &&
+	    frame->pack >= engine->roaming->first_pack)
 		pg_engine_roam_proven(engine);
 	return PG_DROP_NONE;
 }
 
-static enum pg_drop take_streamopen(struct pg_engine *engine, uint32_t id)
-{
-	struct pg_stream *stream = pg_engine_stream(engine, id);
-
-	if (!stream || pg_closing_done(stream->closing))
-		return PG_DROP_NO_STREAM;
-	pg_stream_confirm(engine, stream);
-	return PG_DROP_NONE;
-}
-
 static enum pg_drop dispatch(struct pg_engine *engine, const struct pg_frame *frame,
-			     const uint8_t *payload, uint32_t bytes)
+			     const uint8_t *payload, uint32_t bytes, uint64_t sent_ms)
 {
 	switch (frame->opcode) {
 	case PG_OP_ACK:
-		return take_ack(engine, frame);
+		return take_ack(engine, frame, payload, bytes, sent_ms);
 	case PG_OP_PING:
 		return take_ping(engine, payload, bytes);
 	case PG_OP_PONG:
@@ -130,7 +163,7 @@ static enum pg_drop dispatch(struct pg_engine *engine, const struct pg_frame *fr
 	case PG_OP_OPENSTREAM:
 		return pg_engine_openstream(engine, frame->stream, bytes ? payload[0] : 0);
 	case PG_OP_STREAMOPEN:
-		return take_streamopen(engine, frame->stream);
+		return pg_engine_streamopen(engine, frame->stream);
 	case PG_OP_CLOSESTREAM:
 		return pg_engine_closestream(engine, frame->stream);
 	case PG_OP_GOAWAY:
@@ -139,7 +172,8 @@ static enum pg_drop dispatch(struct pg_engine *engine, const struct pg_frame *fr
 		return PG_DROP_NONE;
 	case PG_OP_HANDSHAKE:
 		/* a late copy of the final handshake: the session is READY, nothing is due */
-		return bytes == 1 && payload[0] == 0 ? PG_DROP_NONE : PG_DROP_UNEXPECTED;
+		return !engine->client && bytes == 1 && !payload[0] ? PG_DROP_NONE
+								    : PG_DROP_UNEXPECTED;
 	default:
 		return PG_DROP_UNEXPECTED;
 	}
@@ -161,7 +195,7 @@ enum pg_drop pg_engine_control(struct pg_engine *engine, const struct pg_frame *
 	/* unguarded control frames are anyone's: they keep nothing alive */
 	if (engine->guard && sent_ms > window->control_time_ms) {
 		window->control_time_ms = sent_ms;
-		engine->last_active_ms = engine->env->unix_ms;
+		pg_engine_alive(engine);
 	}
-	return dispatch(engine, frame, frame_bytes + frame->header_bytes, bytes);
+	return dispatch(engine, frame, frame_bytes + frame->header_bytes, bytes, sent_ms);
 }

@@ -17,7 +17,7 @@ static void guard_key(const struct pg_engine *engine, uint64_t ret_key[2])
 	ret_key[1] = words[1];
 }
 
-static void finish(struct pg_engine *engine, uint8_t *out, struct pg_frame *frame)
+void pg_engine_emit(struct pg_engine *engine, uint8_t *out, struct pg_frame *frame)
 {
 	uint64_t key[2];
 
@@ -25,136 +25,122 @@ static void finish(struct pg_engine *engine, uint8_t *out, struct pg_frame *fram
 		guard_key(engine, key);
 		pg_frame_write_guard(out, frame, key);
 	}
-	pg_engine_emit(engine, out, frame->bytes);
+	if (engine->roaming)
+		engine->roaming->bytes_out += frame->bytes;
+	/* without a guard control frames keep nothing alive */
+	if (engine->guard || frame->opcode == PG_OP_DATA)
+		engine->kept_ms = engine->env->now_ms;
+	engine->env->counters.sent++;
+	engine->env->ops->frame_send(engine, out, frame->bytes);
 }
 
-/* PROTOCOL section 7: an ack says SLOW while the receive buffer is more than half full. */
-static uint8_t slow(const struct pg_engine *engine, enum pg_opcode opcode)
+/* --- control frames ----------------------------------------------------------------------------
+ */
+
+uint8_t pg_engine_slow_flag(const struct pg_engine *engine)
 {
 	uint64_t half = engine->env->options.receive_buffer_bytes / 2;
 
-	return opcode == PG_OP_ACK && engine->waiting_bytes > half ? PG_FLAG_SLOW : 0;
+	return engine->waiting_bytes > half ? PG_FLAG_SLOW : 0;
+}
+
+void pg_engine_send_frame(struct pg_engine *engine, struct pg_frame *frame, const uint8_t *payload,
+			  uint32_t bytes)
+{
+	uint8_t *out;
+
+	frame->session = engine->line->id;
+	frame->payload_bytes = bytes + (engine->guard ? PG_GUARD_BYTES : 0);
+	out = pg_engine_frame(engine, pg_frame_header_bytes(frame->flags) + frame->payload_bytes);
+	if (!out)
+		return;
+	pg_frame_write_header(out, frame, pg_engine_timestamp(engine));
+	if (bytes)
+		memcpy(out + frame->header_bytes, payload, bytes);
+	pg_engine_emit(engine, out, frame);
 }
 
 void pg_engine_send_control(struct pg_engine *engine, enum pg_opcode opcode, uint32_t stream,
 			    uint32_t pack, const uint8_t *payload, uint32_t bytes)
 {
 	struct pg_frame frame = {
-		.session = engine->line->id,
 		.stream = stream,
 		.pack = pack,
 		.opcode = opcode,
 		.flags = (stream ? PG_FLAG_STRE : 0) | (pack ? PG_FLAG_PACK : 0) |
-			 slow(engine, opcode),
-		.payload_bytes = bytes + (engine->guard ? PG_GUARD_BYTES : 0),
+			 (opcode == PG_OP_ACK ? pg_engine_slow_flag(engine) : 0),
 	};
-	uint8_t *out = pg_engine_frame(engine, PG_HEADER_MAX + frame.payload_bytes);
 
-	if (!out)
-		return;
-	pg_frame_write_header(out, &frame, pg_engine_timestamp(engine));
-	if (bytes)
-		memcpy(out + frame.header_bytes, payload, bytes);
-	finish(engine, out, &frame);
+	pg_engine_send_frame(engine, &frame, payload, bytes);
 }
 
-uint32_t pg_engine_send_max(const struct pg_engine *engine)
+/* --- what may be sent --------------------------------------------------------------------------
+ */
+
+uint32_t pg_engine_frame_max(const struct pg_engine *engine)
 {
-	return engine->env->options.max_payload - PG_TAG_BYTES -
-	       (engine->guard ? PG_GUARD_BYTES : 0);
+	return engine->max_payload - PG_TAG_BYTES - (engine->guard ? PG_GUARD_BYTES : 0);
 }
 
-/* Keeps a reserved block ahead of the series; -EAGAIN where this id is not reserved yet. */
-static int reserved(struct pg_engine *engine, struct pg_series *series, uint32_t pack)
+uint32_t pg_engine_send_max(const struct pg_engine *engine, uint8_t policy)
+{
+	uint32_t frame = pg_engine_frame_max(engine);
+
+	return policy == PG_POLICY_NEWEST ? frame : frame * PG_FRAGMENTS_MAX;
+}
+
+/* Keeps a reserved block ahead of the series. */
+int pg_engine_reserved_id(struct pg_engine *engine, struct pg_series *series, uint32_t pack)
 {
 	uint32_t bound = series->window->send_bound;
 
 	if (!engine->env->ops->reserve || series->stream)
 		return 0;
 	if ((pack >= bound || bound - pack < BLOCK_IDS_AHEAD) && engine->reserving <= bound &&
-	    bound < PG_PACK_ID_LAST) {
-		engine->reserving =
-			bound > PG_PACK_ID_LAST - BLOCK_IDS ? PG_PACK_ID_LAST : bound + BLOCK_IDS;
+	    bound <= PG_PACK_ID_LAST) {
+		engine->reserving = bound > PG_PACK_ID_LAST + 1 - BLOCK_IDS ? PG_PACK_ID_LAST + 1
+									    : bound + BLOCK_IDS;
 		engine->env->ops->reserve(engine, PG_ENGINE_RESERVE_SEND, engine->reserving);
 	}
 	return pack < bound ? 0 : -EAGAIN;
 }
 
-static int sendable(struct pg_engine *engine, struct pg_series *series, uint32_t pack,
-		    uint32_t bytes)
+static uint32_t next_id(const struct pg_series *series)
 {
-	int err;
+	return series->sent ? pg_send_buffer_next(series->sent) : series->window->next_send;
+}
 
-	if (bytes > pg_engine_send_max(engine))
+static int fits_buffer(const struct pg_engine *engine, const struct pg_series *series,
+		       uint32_t bytes)
+{
+	uint64_t cost = pg_send_buffer_cost(bytes, pg_engine_frame_max(engine));
+	uint64_t bound = engine->env->options.send_buffer_bytes;
+
+	if (cost > bound)
 		return -EMSGSIZE;
-	if (pack >= PG_PACK_ID_LAST)
+	if (engine->tx.bytes + cost > bound)
+		return -ENOBUFS;
+	return series->sent && !pg_send_buffer_allows(series->sent) ? -ENOBUFS : 0;
+}
+
+static int sendable(struct pg_engine *engine, struct pg_series *series, uint32_t bytes)
+{
+	if (bytes > pg_engine_send_max(engine, series->policy))
+		return -EMSGSIZE;
+	if (next_id(series) > PG_PACK_ID_LAST)
 		return -ESHUTDOWN;
-	err = reserved(engine, series, pack);
-	if (err)
-		return err;
-	if (series->policy != PG_POLICY_RELIABLE)
-		return 0;
-	if (!series->sent && pg_send_buffer_new(pack, &series->sent))
-		return -ENOMEM;
-	return pg_send_buffer_reserve(series->sent, pack);
-}
-
-static int seal(struct pg_engine *engine, uint8_t *out, const struct pg_frame *frame,
-		const struct pg_aead_key *key, uint32_t bytes)
-{
-	struct pg_aead_job job = {
-		.key = key,
-		.aad = out,
-		.aad_bytes = frame->header_bytes,
-		.text = out + frame->header_bytes,
-		.text_bytes = bytes,
-		.tag = out + frame->header_bytes + bytes,
-	};
-
-	pg_frame_nonce(engine->keys.direction[engine->out].iv, frame, job.nonce);
-	pg_aead_seal(engine->env->aead, &job, 1);
-	return job.result;
-}
-
-static int send_packet(struct pg_engine *engine, struct pg_series *series, uint32_t pack,
-		       const uint8_t *data, uint32_t bytes, uint32_t message)
-{
-	struct pg_frame frame = {
-		.session = engine->line->id,
-		.stream = series->stream,
-		.pack = pack,
-		.opcode = PG_OP_DATA,
-		.flags = PG_FLAG_PACK | (series->stream ? PG_FLAG_STRE : 0),
-		.payload_bytes = bytes + PG_TAG_BYTES + (engine->guard ? PG_GUARD_BYTES : 0),
-	};
-	const struct pg_aead_key *key;
-	uint8_t *out;
-
-	key = pg_key_cache_get(engine->env->keys, engine->handle, &engine->keys, engine->aead,
-			       engine->out, series->stream, pack);
-	out = key ? pg_engine_frame(engine, PG_HEADER_MAX + frame.payload_bytes) : NULL;
-	if (!out)
+	if (series->policy == PG_POLICY_RELIABLE)
+		return fits_buffer(engine, series, bytes);
+	if (series->stream && !pg_stream_ready(pg_stream_of(series)))
 		return -EAGAIN;
-	/* the id is used up before the frame can reach anyone, whatever happens to this process */
-	__atomic_store_n(&series->window->next_send, pack + 1, __ATOMIC_RELEASE);
-	if (series->policy == PG_POLICY_RELIABLE) {
-		pg_send_buffer_put(series->sent, pack, message, engine->env->now_ms);
-		pg_engine_arm(engine, engine->env->now_ms + engine->env->options.send_timeout_ms);
-	}
-	pg_frame_write_header(out, &frame, pg_engine_timestamp(engine));
-	if (bytes)
-		memcpy(out + frame.header_bytes, data, bytes);
-	if (seal(engine, out, &frame, key, bytes))
-		return -EIO; /* the id is spent, the room is given back by its owner's next turn */
-	finish(engine, out, &frame);
-	return 0;
+	return pg_engine_reserved_id(engine, series, next_id(series));
 }
 
 static int series_to_send(struct pg_engine *engine, uint32_t stream, struct pg_series **ret_series)
 {
 	struct pg_stream *found;
 
-	if (engine->ended)
+	if (engine->ended || engine->used_up)
 		return -ESHUTDOWN;
 	if (!stream) {
 		*ret_series = &engine->series;
@@ -163,7 +149,8 @@ static int series_to_send(struct pg_engine *engine, uint32_t stream, struct pg_s
 	found = pg_engine_stream(engine, stream);
 	if (!found || pg_closing_done(found->closing))
 		return -ENOENT;
-	if (pg_closing_retries(found->closing)) /* closed from this end */
+	/* closed from this end, or the peer waits for what was sent to be settled */
+	if (pg_closing_retries(found->closing) || found->close_wanted || found->close_asked)
 		return -EPIPE;
 	*ret_series = &found->series;
 	return 0;
@@ -175,24 +162,83 @@ int pg_engine_sendable(struct pg_engine *engine, uint32_t stream, uint32_t bytes
 	int err;
 
 	err = series_to_send(engine, stream, &series);
-	return err ? err : sendable(engine, series, series->window->next_send, bytes);
+	return err ? err : sendable(engine, series, bytes);
+}
+
+/* --- sending -----------------------------------------------------------------------------------
+ */
+
+static int send_reliable(struct pg_engine *engine, struct pg_series *series, const uint8_t *data,
+			 uint32_t bytes, uint32_t message)
+{
+	uint32_t cut = pg_engine_frame_max(engine);
+	struct pg_sent_packet *packet;
+	int err;
+
+	if (!series->sent && pg_send_buffer_new(series->window->next_send, &series->sent))
+		return -ENOMEM;
+	err = pg_send_buffer_put(series->sent, data, bytes, cut, message, &packet);
+	if (err) {
+		if (pg_send_buffer_empty(series->sent))
+			pg_recovery_forget(engine, series);
+		return err;
+	}
+	packet->series = series;
+	engine->tx.bytes += pg_send_buffer_cost(bytes, cut);
+	pg_tx_wake(engine, series);
+	pg_tx_pump(engine);
+	return 0;
+}
+
+/* Once its first frame is out, a packet of these policies may be lost like any other. */
+static int send_unreliable(struct pg_engine *engine, struct pg_series *series, const uint8_t *data,
+			   uint32_t bytes)
+{
+	uint32_t cut = pg_engine_frame_max(engine), pack = series->window->next_send;
+	uint32_t frames = bytes > cut ? (bytes - 1) / cut + 1 : 1;
+	int err = 0;
+
+	for (uint32_t i = 0; i < frames && !err; i++) {
+		uint32_t left = bytes - i * cut;
+		struct pg_frame frame =
+			pg_tx_header(engine, series, pack, frames > 1 ? i + 1 : 0, i + 1 == frames);
+
+		/* used up before the frame can reach anyone */
+		__atomic_store_n(&series->window->next_send, pack + 1, __ATOMIC_RELEASE);
+		err = pg_tx_seal(engine, &frame, pg_engine_timestamp(engine),
+				 data + i * (size_t)cut, left < cut ? left : cut);
+		if (err != -EAGAIN)
+			continue;
+		if (!i) /* nothing was sealed: the id is free again */
+			__atomic_store_n(&series->window->next_send, pack, __ATOMIC_RELEASE);
+		return i ? 0 : err;
+	}
+	return err;
+}
+
+/* A series has no ids left: the session ends when what was sent is settled. */
+static void use_up(struct pg_engine *engine)
+{
+	engine->used_up = true;
+	if (!engine->tx.bytes)
+		pg_engine_close(engine, PG_GOAWAY_NORMAL);
 }
 
 int pg_engine_send(struct pg_engine *engine, uint32_t stream, const uint8_t *data, uint32_t bytes,
 		   uint32_t message)
 {
 	struct pg_series *series;
-	uint32_t pack;
 	int err;
 
 	err = series_to_send(engine, stream, &series);
 	if (err)
 		return err;
-	pack = series->window->next_send;
-	err = sendable(engine, series, pack, bytes);
-	if (!err)
-		err = send_packet(engine, series, pack, data, bytes, message);
+	err = sendable(engine, series, bytes);
 	if (err == -ESHUTDOWN)
-		pg_engine_close(engine, PG_GOAWAY_NORMAL);
-	return err;
+		use_up(engine);
+	if (err)
+		return err;
+	if (series->policy == PG_POLICY_RELIABLE)
+		return send_reliable(engine, series, data, bytes, message);
+	return send_unreliable(engine, series, data, bytes);
 }

@@ -50,3 +50,43 @@ bool pg_closing_step(enum pg_closing *state, enum pg_closing_input input)
 	}
 	return false;
 }
+
+static enum pg_opening_send ask(const enum pg_opening *state, bool client)
+{
+	if (client || *state == PG_OPENING_FAILED)
+		return PG_OPEN_SEND_NOTHING;
+	return PG_OPEN_SEND_STREAMOPEN;
+}
+
+static enum pg_opening_send answer(enum pg_opening *state, bool client)
+{
+	if (*state == PG_OPENING_FAILED)
+		return PG_OPEN_SEND_NOTHING;
+	*state = PG_OPENING_READY;
+	return client ? PG_OPEN_SEND_STREAMOPEN : PG_OPEN_SEND_NOTHING;
+}
+
+enum pg_opening_send pg_opening_step(enum pg_opening *state, bool client,
+				     enum pg_opening_input input)
+{
+	bool asked = *state == PG_OPENING_ASKED;
+
+	switch (input) {
+	case PG_OPEN_ASK:
+		return ask(state, client);
+	case PG_OPEN_ANSWER:
+		return answer(state, client);
+	case PG_OPEN_OTHER:
+		if (*state != PG_OPENING_FAILED)
+			*state = PG_OPENING_READY;
+		return PG_OPEN_SEND_NOTHING;
+	case PG_OPEN_RETRY:
+		return asked ? PG_OPEN_SEND_OPENSTREAM : PG_OPEN_SEND_NOTHING;
+	case PG_OPEN_REFUSED:
+	case PG_OPEN_GAVE_UP:
+		if (asked)
+			*state = PG_OPENING_FAILED;
+		return PG_OPEN_SEND_NOTHING;
+	}
+	return PG_OPEN_SEND_NOTHING;
+}

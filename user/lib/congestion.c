@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <string.h>
+
+#include "congestion.h"
+
+#define WINDOW_MAX (1ull << 30)
+
+static uint64_t least(const struct pg_congestion *congestion)
+{
+	return PG_CONGESTION_LEAST_DATAGRAMS * (uint64_t)congestion->datagram;
+}
+
+static uint64_t first(const struct pg_congestion *congestion)
+{
+	return PG_CONGESTION_FIRST_DATAGRAMS * (uint64_t)congestion->datagram;
+}
+
+void pg_congestion_init(struct pg_congestion *congestion, uint32_t datagram_bytes)
+{
+	memset(congestion, 0, sizeof(*congestion));
+	congestion->datagram = datagram_bytes;
+	congestion->window = first(congestion);
+	congestion->slow_start_to = WINDOW_MAX;
+	congestion->allowance = first(congestion);
+}
+
+bool pg_congestion_allows(const struct pg_congestion *congestion, uint32_t bytes)
+{
+	return !congestion->in_flight || congestion->in_flight + bytes <= congestion->window;
+}
+
+uint64_t pg_congestion_pace(struct pg_congestion *congestion, uint32_t smoothed_ms, uint64_t now_ms)
+{
+	uint64_t rate = congestion->window * 5 / 4 / smoothed_ms + 1; /* bytes a millisecond */
+	uint64_t burst = rate * PG_PACE_GRAIN_MS, passed;
+
+	if (burst < first(congestion))
+		burst = first(congestion);
+	/* the clock of another owner may be behind */
+	passed = now_ms > congestion->pace_ms ? now_ms - congestion->pace_ms : 0;
+	congestion->pace_ms = now_ms;
+	if (passed > burst / rate + 1)
+		passed = burst / rate + 1;
+	congestion->allowance += passed * rate;
+	if (congestion->allowance > (int64_t)burst)
+		congestion->allowance = burst;
+	if (congestion->allowance > 0)
+		return now_ms;
+	return now_ms + (uint64_t)-congestion->allowance / rate + 1;
+}
+
+void pg_congestion_sent(struct pg_congestion *congestion, uint32_t bytes, bool again)
+{
+	congestion->allowance -= bytes;
+	/* probes leave regardless of the pace: their debt stays small */
+	if (congestion->allowance < -(int64_t)first(congestion))
+		congestion->allowance = -(int64_t)first(congestion);
+	if (!again)
+		congestion->in_flight += bytes;
+}
+
+/* An application that sends less than it might learns nothing about the path. */
+static bool window_was_used(const struct pg_congestion *congestion)
+{
+	if (congestion->window < congestion->slow_start_to)
+		return congestion->in_flight * 2 >= congestion->window;
+	return congestion->in_flight + 3 * congestion->datagram >= congestion->window;
+}
+
+static void grow(struct pg_congestion *congestion, uint32_t bytes)
+{
+	if (congestion->window < congestion->slow_start_to) {
+		congestion->window += bytes;
+	} else {
+		congestion->grown += bytes;
+		if (congestion->grown < congestion->window)
+			return;
+		congestion->grown -= congestion->window;
+		congestion->window += congestion->datagram;
+	}
+	if (congestion->window > WINDOW_MAX)
+		congestion->window = WINDOW_MAX;
+}
+
+void pg_congestion_acked(struct pg_congestion *congestion, uint32_t bytes, uint64_t order,
+			 uint64_t sent_ms)
+{
+	if (order >= congestion->recovery_order && window_was_used(congestion))
+		grow(congestion, bytes);
+	if (sent_ms >= congestion->lost_from_ms)
+		congestion->lost_from_ms = 0;
+	congestion->in_flight -= bytes;
+}
+
+static void reduce(struct pg_congestion *congestion, uint64_t next_order)
+{
+	congestion->recovery_order = next_order;
+	congestion->slow_start_to = congestion->window / 2;
+	if (congestion->slow_start_to < least(congestion))
+		congestion->slow_start_to = least(congestion);
+	congestion->window = congestion->slow_start_to;
+	congestion->grown = 0;
+}
+
+void pg_congestion_lost(struct pg_congestion *congestion, uint32_t bytes, uint64_t order,
+			uint64_t sent_ms, uint64_t next_order, uint64_t persistent_ms)
+{
+	congestion->in_flight -= bytes;
+	if (order >= congestion->recovery_order)
+		reduce(congestion, next_order);
+	if (!persistent_ms)
+		return;
+	if (!congestion->lost_from_ms || sent_ms < congestion->lost_from_ms)
+		congestion->lost_from_ms = sent_ms;
+	if (sent_ms - congestion->lost_from_ms < persistent_ms)
+		return;
+	congestion->window = least(congestion);
+	congestion->lost_from_ms = 0;
+}
+
+void pg_congestion_forget(struct pg_congestion *congestion, uint32_t bytes)
+{
+	congestion->in_flight -= bytes;
+}
+
+void pg_congestion_slow(struct pg_congestion *congestion, uint64_t next_order)
+{
+	reduce(congestion, next_order);
+	congestion->window = least(congestion);
+}

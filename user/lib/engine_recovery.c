@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <errno.h>
+
+#include "engine_internal.h"
+
+/*
+ * What was sent and what became of it: acks, losses, probes, failures. Frames sent again are the
+ * same to the byte, so an ack does not say which copy arrived. It is taken for the last one when at
+ * least the shortest round trip has passed since, and then gives no sample (Karn); an earlier ack
+ * is of an earlier copy, and if the frame had been taken for lost, it was only late.
+ */
+
+#define PROBES	       2
+#define REORDERING_MAX 128
+#define RATIO_WEIGHT   8 /* of the packets before, in AvgRetryRatio */
+#define PERSISTENT     3 /* timeouts that a run of losses spans */
+#define DELAY_PARTS    24
+
+static struct pg_series *series_of(const struct pg_sent_packet *packet)
+{
+	return packet->series;
+}
+
+/* --- acks --------------------------------------------------------------------------------------
+ */
+
+static void was_only_late(struct pg_engine *engine)
+{
+	engine->env->counters.spurious++;
+	if (engine->tx.reordering < REORDERING_MAX)
+		engine->tx.reordering *= 2;
+}
+
+static void take_off(struct pg_engine *engine, struct pg_sent_frame *frame)
+{
+	struct pg_transmission *tx = &engine->tx;
+
+	if (frame->state == PG_FRAGMENT_SENT)
+		TAILQ_REMOVE(&tx->flight, frame, turn);
+	else
+		TAILQ_REMOVE(&tx->lost, frame, turn);
+	TAILQ_REMOVE(&tx->age, frame, age);
+}
+
+void pg_recovery_take(struct pg_engine *engine, struct pg_sent_packet *packet, uint32_t index)
+{
+	struct pg_sent_frame *frame = &packet->frame[index];
+	struct pg_transmission *tx = &engine->tx;
+	uint64_t passed = pg_engine_since(engine, frame->last_ms);
+	bool once = frame->sent == 1;
+	bool last_copy = once || (pg_rtt_known(&tx->rtt) && passed >= tx->rtt.least_ms);
+
+	if (frame->state != PG_FRAGMENT_SENT && frame->state != PG_FRAGMENT_LOST)
+		return;
+	take_off(engine, frame);
+	if (frame->state == PG_FRAGMENT_SENT)
+		pg_congestion_acked(&tx->congestion, pg_tx_frame_bytes(engine, packet, index),
+				    frame->order, frame->last_ms);
+	if (frame->state == PG_FRAGMENT_LOST || (frame->was_lost && !last_copy))
+		was_only_late(engine);
+	if (last_copy && frame->order > tx->acked_order)
+		tx->acked_order = frame->order;
+	if (once && frame->order > tx->sample_order) {
+		tx->sample_order = frame->order;
+		tx->sample_ms = passed + 1;
+	}
+	frame->state = PG_FRAGMENT_ACK;
+	packet->acked++;
+}
+
+static void note_retries(struct pg_engine *engine, const struct pg_sent_packet *packet)
+{
+	int32_t ratio = packet->resent * 1000 / packet->frames;
+	int32_t average = engine->tx.retry_ratio;
+
+	engine->tx.retry_ratio = average + (ratio - average) / RATIO_WEIGHT;
+}
+
+/* Takes a settled packet out of its buffer and tells the application. */
+static void settle(struct pg_engine *engine, struct pg_sent_packet *packet, enum pg_app_kind kind)
+{
+	struct pg_series *series = series_of(packet);
+	uint32_t message = packet->message;
+
+	note_retries(engine, packet);
+	engine->tx.bytes -= pg_send_buffer_cost(packet->bytes, packet->cut);
+	engine->freed = true;
+	pg_send_buffer_remove(series->sent, packet);
+	if (message)
+		pg_engine_event(engine, kind, series->stream, message, NULL, 0);
+	if (!pg_send_buffer_empty(series->sent))
+		return;
+	pg_recovery_forget(engine, series);
+	pg_engine_settled(engine, series);
+}
+
+static uint64_t loss_delay_ms(const struct pg_engine *engine)
+{
+	const struct pg_transmission *tx = &engine->tx;
+	uint64_t trip = pg_engine_trip_ms(engine);
+	uint32_t parts = tx->reordering < DELAY_PARTS ? tx->reordering : DELAY_PARTS;
+
+	if (tx->rtt.latest_ms > trip)
+		trip = tx->rtt.latest_ms;
+	/* RFC 9002: 9/8 of a round trip; up to two where frames were seen to overtake each other */
+	return trip + trip * parts / DELAY_PARTS + 1;
+}
+
+static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
+{
+	struct pg_sent_packet *packet = pg_sent_packet_of(frame);
+	struct pg_transmission *tx = &engine->tx;
+	uint64_t persistent = 0;
+
+	if (pg_rtt_known(&tx->rtt))
+		persistent = PERSISTENT * (uint64_t)pg_engine_retry_ms(engine, 0);
+	engine->env->counters.lost++;
+	TAILQ_REMOVE(&tx->flight, frame, turn);
+	pg_congestion_lost(&tx->congestion, pg_tx_frame_bytes(engine, packet, frame->index),
+			   frame->order, frame->last_ms, tx->next_order, persistent);
+	frame->state = PG_FRAGMENT_LOST;
+	TAILQ_INSERT_TAIL(&tx->lost, frame, turn);
+	if (frame->sent > engine->env->options.send_retries)
+		pg_recovery_fail(engine, packet);
+}
+
+/* Whatever was sent so far before something that arrived, or so long before, is lost. */
+static void find_losses(struct pg_engine *engine)
+{
+	struct pg_transmission *tx = &engine->tx;
+	uint64_t delay = loss_delay_ms(engine);
+	struct pg_sent_frame *frame;
+
+	tx->loss_ms = UINT64_MAX;
+	while ((frame = TAILQ_FIRST(&tx->flight)) && frame->order < tx->acked_order) {
+		if (tx->acked_order - frame->order < tx->reordering &&
+		    pg_engine_since(engine, frame->last_ms) < delay) {
+			tx->loss_ms = frame->last_ms + delay;
+			return;
+		}
+		lose(engine, frame);
+	}
+}
+
+void pg_recovery_acked(struct pg_engine *engine, struct pg_sent_packet *packet)
+{
+	struct pg_transmission *tx = &engine->tx;
+
+	if (tx->sample_order) {
+		pg_rtt_sample(&tx->rtt, tx->sample_ms - 1);
+		tx->sample_order = 0;
+	}
+	tx->backoff = 0;
+	tx->base_ms = engine->env->now_ms;
+	if (packet->acked == packet->frames) {
+		packet->state = PG_PACKET_ACK;
+		engine->env->counters.succeeded++;
+		settle(engine, packet, PG_APP_SENT);
+	}
+	find_losses(engine);
+}
+
+/* --- giving up ---------------------------------------------------------------------------------
+ */
+
+/* Takes the frames of a packet off all lists. */
+static void abandon(struct pg_engine *engine, struct pg_sent_packet *packet)
+{
+	for (uint32_t i = 0; i < packet->begun; i++) {
+		struct pg_sent_frame *frame = &packet->frame[i];
+
+		if (frame->state != PG_FRAGMENT_SENT && frame->state != PG_FRAGMENT_LOST)
+			continue;
+		take_off(engine, frame);
+		if (frame->state == PG_FRAGMENT_SENT)
+			pg_congestion_forget(&engine->tx.congestion,
+					     pg_tx_frame_bytes(engine, packet, i));
+		frame->state = PG_FRAGMENT_FAIL;
+	}
+	packet->state = PG_PACKET_FAIL;
+}
+
+void pg_recovery_fail(struct pg_engine *engine, struct pg_sent_packet *packet)
+{
+	abandon(engine, packet);
+	engine->env->counters.failed++;
+	settle(engine, packet, PG_APP_FAILED);
+}
+
+void pg_recovery_fail_all(struct pg_engine *engine, struct pg_series *series)
+{
+	while (series->sent)
+		pg_recovery_fail(engine, pg_send_buffer_first(series->sent));
+}
+
+void pg_recovery_forget(struct pg_engine *engine, struct pg_series *series)
+{
+	struct pg_sent_packet *packet;
+
+	if (series->sending)
+		TAILQ_REMOVE(&engine->tx.sending, series, sending_turn);
+	series->sending = false;
+	while (series->sent && (packet = pg_send_buffer_first(series->sent))) {
+		abandon(engine, packet);
+		engine->tx.bytes -= pg_send_buffer_cost(packet->bytes, packet->cut);
+		pg_send_buffer_remove(series->sent, packet);
+	}
+	pg_send_buffer_free(series->sent);
+	series->sent = NULL;
+}
+
+/* --- timers ------------------------------------------------------------------------------------
+ */
+
+static uint64_t probe_ms(const struct pg_engine *engine)
+{
+	const struct pg_transmission *tx = &engine->tx;
+
+	if (TAILQ_EMPTY(&tx->flight))
+		return UINT64_MAX;
+	return tx->base_ms + pg_engine_retry_ms(engine, tx->backoff);
+}
+
+/* No ack came for a whole timeout: the oldest frames go again, whatever the window says. */
+static void probe(struct pg_engine *engine)
+{
+	struct pg_transmission *tx = &engine->tx;
+	struct pg_sent_frame *frame, *first = NULL;
+
+	engine->env->counters.timeouts++;
+	tx->backoff++;
+	tx->base_ms = engine->env->now_ms;
+	for (int i = 0; i < PROBES && (frame = TAILQ_FIRST(&tx->flight)) && frame != first; i++) {
+		if (frame->sent > engine->env->options.send_retries) {
+			pg_recovery_fail(engine, pg_sent_packet_of(frame));
+			continue;
+		}
+		if (pg_tx_frame(engine, pg_sent_packet_of(frame), frame))
+			return;
+		first = first ? first : frame;
+	}
+}
+
+static void fail_old(struct pg_engine *engine)
+{
+	uint64_t timeout = engine->env->options.send_timeout_ms;
+	struct pg_sent_frame *frame;
+
+	while ((frame = TAILQ_FIRST(&engine->tx.age)) &&
+	       pg_engine_since(engine, frame->first_ms) >= timeout)
+		pg_recovery_fail(engine, pg_sent_packet_of(frame));
+}
+
+void pg_recovery_timer(struct pg_engine *engine)
+{
+	uint64_t now = engine->env->now_ms;
+
+	fail_old(engine);
+	if (engine->tx.loss_ms <= now)
+		find_losses(engine);
+	if (probe_ms(engine) <= now)
+		probe(engine);
+}
+
+uint64_t pg_recovery_deadline(const struct pg_engine *engine)
+{
+	const struct pg_transmission *tx = &engine->tx;
+	struct pg_sent_frame *oldest = TAILQ_FIRST(&tx->age);
+	uint64_t deadline = probe_ms(engine);
+
+	if (tx->loss_ms < deadline)
+		deadline = tx->loss_ms;
+	if (oldest && oldest->first_ms + engine->env->options.send_timeout_ms < deadline)
+		deadline = oldest->first_ms + engine->env->options.send_timeout_ms;
+	return deadline;
+}
