@@ -1,87 +1,38 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <errno.h>
-#include <pthread.h>
-#include <stdbool.h>
 #include <string.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
+#include "hmac.h"
 #include "keys.h"
 #include "packgate/bytes.h"
 
-#define HASH_BYTES   32
-#define HASH_BLOCK   64
-#define MESSAGE_MAX  64 /* the longest ikm; an info is at most 16 bytes */
 #define SESSION_SALT "udpack/1 session"
 
-static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
-static EVP_MD *sha256;
-
-static void fetch_sha256(void)
-{
-	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-}
-
-/* One half of HMAC: hash((key ^ pad) || message). */
-static bool hash_padded(const uint8_t *key, size_t key_bytes, uint8_t pad, const uint8_t *message,
-			size_t bytes, uint8_t ret_hash[HASH_BYTES])
-{
-	uint8_t text[HASH_BLOCK + MESSAGE_MAX];
-	bool done;
-	size_t i;
-
-	memset(text, pad, HASH_BLOCK);
-	for (i = 0; i < key_bytes; i++)
-		text[i] ^= key[i];
-	memcpy(text + HASH_BLOCK, message, bytes);
-	done = EVP_Digest(text, HASH_BLOCK + bytes, ret_hash, NULL, sha256, NULL);
-	OPENSSL_cleanse(text, sizeof(text));
-	return done;
-}
-
-/*
- * HMAC-SHA256 with a key of at most HASH_BLOCK and a message of at most MESSAGE_MAX bytes. Spelled
- * out over the digest because the library's HMAC() and EVP_Q_mac() look their algorithm up at every
- * call, which takes three times as long as the four hash blocks of a key derivation.
- */
-static int hmac(const uint8_t *key, size_t key_bytes, const uint8_t *message, size_t bytes,
-		uint8_t ret_hash[HASH_BYTES])
-{
-	uint8_t inner[HASH_BYTES];
-	bool done;
-
-	pthread_once(&sha256_once, fetch_sha256);
-	if (!sha256)
-		return -EIO;
-	done = hash_padded(key, key_bytes, 0x36, message, bytes, inner) &&
-	       hash_padded(key, key_bytes, 0x5c, inner, sizeof(inner), ret_hash);
-	OPENSSL_cleanse(inner, sizeof(inner));
-	return done ? 0 : -EIO;
-}
-
-static int extract(const uint8_t *ikm, size_t ikm_bytes, uint8_t ret_prk[HASH_BYTES])
+static int extract(const uint8_t *ikm, size_t ikm_bytes, uint8_t ret_prk[PG_HASH_BYTES])
 {
 	if (ikm_bytes != PG_SECRET_BYTES && ikm_bytes != PG_SPLIT_BYTES)
 		return -EINVAL;
-	return hmac((const uint8_t *)SESSION_SALT, strlen(SESSION_SALT), ikm, ikm_bytes, ret_prk);
+	return pg_hmac((const uint8_t *)SESSION_SALT, strlen(SESSION_SALT), ikm, ikm_bytes,
+		       ret_prk);
 }
 
 /* HKDF-Expand for results of at most one hash; info has a spare byte at its end for the counter. */
-static int expand(const uint8_t prk[HASH_BYTES], uint8_t *info, size_t info_bytes, uint8_t *ret,
+static int expand(const uint8_t prk[PG_HASH_BYTES], uint8_t *info, size_t info_bytes, uint8_t *ret,
 		  size_t bytes)
 {
-	uint8_t hash[HASH_BYTES];
+	uint8_t hash[PG_HASH_BYTES];
 	int err;
 
 	info[info_bytes] = 1;
-	err = hmac(prk, HASH_BYTES, info, info_bytes + 1, hash);
+	err = pg_hmac(prk, PG_HASH_BYTES, info, info_bytes + 1, hash);
 	if (!err)
 		memcpy(ret, hash, bytes);
 	OPENSSL_cleanse(hash, sizeof(hash));
 	return err;
 }
 
-static int expand_label(const uint8_t prk[HASH_BYTES], const char *label, uint8_t *ret,
+static int expand_label(const uint8_t prk[PG_HASH_BYTES], const char *label, uint8_t *ret,
 			size_t bytes)
 {
 	uint8_t info[16];
@@ -130,7 +81,7 @@ int pg_keys_block(const struct pg_keys *keys, enum pg_direction direction, uint3
 
 int pg_keys_secret_id(const uint8_t *ikm, size_t ikm_bytes, uint8_t ret_id[PG_SECRET_ID_BYTES])
 {
-	uint8_t prk[HASH_BYTES];
+	uint8_t prk[PG_HASH_BYTES];
 	int err;
 
 	err = extract(ikm, ikm_bytes, prk);
