@@ -49,7 +49,16 @@
 	X(SEND_BLOCKED, 50, "send_blocked", "the answer cannot be sent yet: window or block full") \
 	X(UNEXPECTED, 51, "unexpected", "valid, but nothing in this state asks for it")            \
 	X(FRAGMENT_CONFLICT, 52, "fragment_conflict",                                              \
-	  "contradicts the fragments of its packet that came before")
+	  "contradicts the fragments of its packet that came before")                              \
+	X(HANDSHAKE_VERSION, 55, "handshake_version", "shakehand of an unknown version")           \
+	X(HANDSHAKE_KEY, 56, "handshake_key", "shakehand that no static key of ours opens")        \
+	X(HANDSHAKE_MALFORMED, 57, "handshake_malformed", "shakehand whose text makes no sense")   \
+	X(HANDSHAKE_SOURCE, 58, "handshake_source",                                                \
+	  "shakehand known already, from another source")                                          \
+	X(TOKEN, 59, "token", "shakehand whose token is refused; answered")                        \
+	X(HANDSHAKE_BUSY, 60, "handshake_busy",                                                    \
+	  "shakehand beyond a bound or the rate; told to try later")                               \
+	X(COOKIE_DUE, 61, "cookie_due", "shakehand without a valid cookie; answered with one")
 
 enum pg_drop {
 	PG_DROP_NONE = 0,
