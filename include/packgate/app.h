@@ -13,7 +13,11 @@
 #define PG_APP_DATAGRAM_MAX 65536
 #define PG_APP_HEADER_BYTES 28
 
-#define PG_APP_MORE 0x0001 /* flags: the message goes on in the next record */
+/*
+ * flags: the message goes on in the next record of the same transport, session and stream. What an
+ * application sends goes on in its next record, which repeats the header but for length.
+ */
+#define PG_APP_MORE 0x0001
 
 /* X(NAME, number, label, the application may send it, help) */
 #define PG_APP_KINDS(X)                                                                           \
@@ -46,9 +50,13 @@ struct pg_app_record {
 	__be32 endpoint;
 	__be64 session; /* handle */
 	__be32 stream;	/* 0 = the session's own series */
-	__be32 message; /* packId; in a record to the agent any number that SENT or FAILED repeats
-			 */
-	__be32 length;	/* bytes that follow */
+	/*
+	 * Endpoints with format: raw: packId; in a record to the agent any number that SENT or
+	 * FAILED repeats. With format: message: the message's Id, which the agent writes in front
+	 * of what the application sends; 0 = the bytes are whole messages already. GAP: packId.
+	 */
+	__be32 message;
+	__be32 length; /* bytes that follow */
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct pg_app_record) == PG_APP_HEADER_BYTES, "no padding on the socket");

@@ -50,6 +50,7 @@
 	X(UNEXPECTED, 51, "unexpected", "valid, but nothing in this state asks for it")            \
 	X(FRAGMENT_CONFLICT, 52, "fragment_conflict",                                              \
 	  "contradicts the fragments of its packet that came before")                              \
+	X(MALFORMED, 53, "malformed", "an authentic packet that is not whole messages")            \
 	X(HANDSHAKE_VERSION, 55, "handshake_version", "shakehand of an unknown version")           \
 	X(HANDSHAKE_KEY, 56, "handshake_key", "shakehand that no static key of ours opens")        \
 	X(HANDSHAKE_MALFORMED, 57, "handshake_malformed", "shakehand whose text makes no sense")   \

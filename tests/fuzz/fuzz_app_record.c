@@ -29,8 +29,13 @@ static int fuzz_record(void *context, const struct pg_app_connection *connection
 	struct context *c = context;
 	uint8_t sum = 0;
 
-	if (record->bytes < c->start || record->length > (uint32_t)(c->end - record->bytes))
+	/* the whole message lies in the datagram, or was gathered from its records */
+	if (record->bytes >= c->start && record->bytes <= c->end) {
+		if (record->length > (uint32_t)(c->end - record->bytes))
+			abort();
+	} else if (record->length > c->end - c->start) {
 		abort();
+	}
 	for (uint32_t i = 0; i < record->length; i++)
 		sum ^= record->bytes[i];
 	*ret_why = sum & 1 ? "record refused: odd" : "record refused: even";
@@ -69,5 +74,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	}
 	close(client.connection.fd);
 	free(client.datagram);
+	free(client.gathered);
 	return 0;
 }

@@ -32,8 +32,9 @@ def split_records(datagram):
         at += length
 
 
-def record(kind, body=b"", endpoint=0, session=0, stream=0, message=0, flags=0):
-    return HEADER.pack(kind, 0, flags, endpoint, session, stream, message, len(body)) + body
+def record(kind, body=b"", endpoint=0, session=0, stream=0, message=0, flags=0, transport=0):
+    return HEADER.pack(kind, transport, flags, endpoint, session, stream, message,
+                       len(body)) + body
 
 
 class App:
@@ -81,7 +82,7 @@ class App:
                 return None
 
     def join(self, item):
-        series = (item.kind, item.session, item.stream)
+        series = (item.kind, item.transport, item.session, item.stream)
         body = self.parts.pop(series, b"") + item.body
         if item.flags & MORE:
             self.parts[series] = body
@@ -96,12 +97,20 @@ class App:
             if item is None or item.kind in kinds:
                 return item
 
-    def send(self, body, endpoint, session, stream=0, message=None):
-        """Send a message to a session or stream; returns the message id given to it."""
+    def send(self, body, endpoint, session, stream=0, message=None, transport=0):
+        """Send a message to a session or stream; returns the message id given to it.
+
+        What is longer than a datagram goes on in the next record.
+        """
         if message is None:
             self.messages += 1
             message = self.messages
-        self.socket.send(record(MESSAGE, body, endpoint, session, stream, message))
+        most = DATAGRAM_MOST - HEADER.size
+        while len(body) > most:
+            self.socket.send(record(MESSAGE, body[:most], endpoint, session, stream, message, MORE,
+                                    transport))
+            body = body[most:]
+        self.socket.send(record(MESSAGE, body, endpoint, session, stream, message, 0, transport))
         return message
 
     def close(self):

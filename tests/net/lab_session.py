@@ -11,7 +11,7 @@ from lab_report import expect, expect_equal
 from lab_wire import Peer
 from witness import ACK, DATA, STREAMOPEN
 
-EndpointBase = namedtuple("EndpointBase", "name address port guard policy deliver roaming")
+EndpointBase = namedtuple("EndpointBase", "name address port guard policy deliver roaming format")
 
 
 class Endpoint(EndpointBase):
@@ -20,7 +20,7 @@ class Endpoint(EndpointBase):
     def config(self):
         return {"name": self.name, "address": self.address, "port": self.port,
                 "guard": self.guard, "policy": self.policy, "roaming": self.roaming,
-                "enforce": "drop", "deliver": self.deliver, "format": "raw"}
+                "enforce": "drop", "deliver": self.deliver, "format": self.format}
 
     @property
     def ipv6(self):
@@ -34,8 +34,8 @@ class Endpoint(EndpointBase):
 
 
 def endpoint(name, port, address="0.0.0.0", guard="on", policy="window", deliver="echo",
-             roaming="off"):
-    return Endpoint(name, address, port, guard, policy, deliver, roaming)
+             roaming="off", format="raw"):  # pylint: disable=redefined-builtin
+    return Endpoint(name, address, port, guard, policy, deliver, roaming, format)
 
 
 def configuration(endpoints, **more):

@@ -60,6 +60,8 @@ static const char other_sample[] =
 	"  max_payload: 2020\n"
 	"  half_open: 6\n"
 	"  acks_per_session_per_second: 7\n"
+	"  message_bytes: 64\n"
+	"  tcp_buffer_bytes: 2147483648\n"
 	"tcp: { namespaces: [blue, \"green-1\", 4711] }\n"
 	"state: { directory: /srv/pg, key: /srv/key }\n"
 	"metrics: { listen: \"[::1]:80\" }\n"
@@ -97,9 +99,9 @@ static void assert_defaults(const struct pg_config *config)
 	size_t i;
 
 	assert_string_equal(config->instance, "default");
-	assert_string_equal(config->app.socket, "/run/packgate/app.sock");
-	assert_string_equal(config->app.group, "packgate");
-	assert_int_equal(config->app.mode, 0660);
+	assert_string_equal(config->app.main.socket, "/run/packgate/app.sock");
+	assert_string_equal(config->app.main.group, "packgate");
+	assert_int_equal(config->app.main.mode, 0660);
 	assert_string_equal(config->control.socket, "/run/packgate/control.sock");
 	assert_string_equal(config->control.group, "packgate");
 	assert_int_equal(config->control.mode, 0660);
@@ -202,9 +204,9 @@ static void test_deploy_sample(void **state)
 
 static void assert_other_sections(const struct pg_config *config)
 {
-	assert_string_equal(config->app.socket, "/a");
-	assert_string_equal(config->app.group, "games");
-	assert_int_equal(config->app.mode, 0777);
+	assert_string_equal(config->app.main.socket, "/a");
+	assert_string_equal(config->app.main.group, "games");
+	assert_int_equal(config->app.main.mode, 0777);
 	assert_string_equal(config->control.socket, "/c");
 	assert_string_equal(config->control.group, "0");
 	assert_int_equal(config->control.mode, 0600);
@@ -225,7 +227,9 @@ static void assert_other_sections(const struct pg_config *config)
 
 static void test_other_values(void **state)
 {
-	static const uint32_t limits[] = { 1048576, 17, 2, 3, 1000, 5, 2020, 6, 7 };
+	static const uint32_t limits[] = {
+		1048576, 17, 2, 3, 1000, 5, 2020, 6, 7, 64, 2147483648u
+	};
 	struct pg_config *config = parse(other_sample);
 	const struct pg_endpoint_config *endpoint = &config->endpoints[0];
 	struct pg_limit limit;
@@ -301,7 +305,9 @@ struct bad_row {
 	const char *fragment;
 };
 
-#define EP "endpoints:\n- name: a\n  port: 1\n"
+#define EP	 "endpoints:\n- name: a\n  port: 1\n"
+#define ROUTES	 "app:\n  routes:\n  - { name: a, ids: 100-199, socket: /a }\n"
+#define MESSAGES "endpoints:\n- { name: a, port: 1, format: message }\ntcp_entrances:\n"
 
 static const struct bad_row bad_texts[] = {
 	/* the text as such */
@@ -359,7 +365,7 @@ static const struct bad_row bad_texts[] = {
 	{ "unknown key in a section", "limits:\n  session: 16\n", 2,
 	  "limits: unknown key \"session\", did you mean \"sessions\"?" },
 	{ "unknown limit, far", "limits:\n  bananas: 16\n", 2,
-	  "half_open, acks_per_session_per_second" },
+	  "half_open, acks_per_session_per_second, message_bytes" },
 	{ "key of another case", "Mode: auto\n", 1, "did you mean \"mode\"?" },
 	{ "empty key", "\"\": a\n", 1, "unknown key \"\"" },
 	{ "null key", "~: a\n", 1, "unknown key" },
@@ -561,6 +567,84 @@ static const struct bad_row bad_texts[] = {
 	{ "namespace twice", "tcp:\n  namespaces: [a, a]\n", 2, "\"a\" is listed twice" },
 	{ "namespace with a slash", "tcp:\n  namespaces: [/proc/1]\n", 2,
 	  "not the name of a network" },
+
+	/* routes */
+	{ "route without ids", ROUTES "  - { name: b, socket: /b }\n", 4,
+	  "app.routes[1]: the key \"ids\" is missing" },
+	{ "route without a socket", ROUTES "  - { name: b, ids: 3 }\n", 4,
+	  "\"socket\" is missing" },
+	{ "route without a name", ROUTES "  - { ids: 3, socket: /b }\n", 4, "\"name\" is missing" },
+	{ "route of the heartbeat", ROUTES "  - { name: b, ids: 1-5, socket: /b }\n", 4,
+	  "app.routes[1].ids: must be FIRST-LAST with 3 <= FIRST" },
+	{ "route of its answer", ROUTES "  - { name: b, ids: 2, socket: /b }\n", 4,
+	  "must be FIRST" },
+	{ "route backwards", ROUTES "  - { name: b, ids: 9-8, socket: /b }\n", 4, "must be FIRST" },
+	{ "route beyond an Id", ROUTES "  - { name: b, ids: 3-2147483648, socket: /b }\n", 4,
+	  "must be FIRST" },
+	{ "route with a sign", ROUTES "  - { name: b, ids: 3--8, socket: /b }\n", 4,
+	  "must be FIRST" },
+	{ "route half open", ROUTES "  - { name: b, ids: 3-, socket: /b }\n", 4, "must be FIRST" },
+	{ "route in words", ROUTES "  - { name: b, ids: all, socket: /b }\n", 4, "must be FIRST" },
+	{ "route as a list", ROUTES "  - { name: b, ids: [3, 8], socket: /b }\n", 4,
+	  "must be FIRST-LAST, found a list" },
+	{ "routes touch at the start", ROUTES "  - { name: b, ids: 50-100, socket: /b }\n", 4,
+	  "app.routes[1]: 50-100 overlaps 100-199 of \"a\"" },
+	{ "routes touch at the end", ROUTES "  - { name: b, ids: 199-300, socket: /b }\n", 4,
+	  "199-300 overlaps 100-199" },
+	{ "route within another", ROUTES "  - { name: b, ids: 150, socket: /b }\n", 4,
+	  "150-150 overlaps 100-199" },
+	{ "route around another", ROUTES "  - { name: b, ids: 3-1000, socket: /b }\n", 4,
+	  "3-1000 overlaps 100-199" },
+	{ "route named twice", ROUTES "  - { name: a, ids: 3, socket: /b }\n", 4,
+	  "the name \"a\" is that of routes[0] too" },
+	{ "route on the socket of a route", ROUTES "  - { name: b, ids: 3, socket: /a }\n", 4,
+	  "app.routes[1].socket is the path of another socket" },
+	{ "route on the main socket",
+	  "app:\n  socket: /m\n  routes:\n"
+	  "  - { name: b, ids: 3,\n      socket: /m }\n",
+	  5, "app.routes[0].socket is the path of another" },
+	{ "route on the control socket",
+	  ROUTES "  - { name: b, ids: 3, socket: /run/packgate/control.sock }\n", 4,
+	  "app.routes[1].socket is the path of another" },
+	{ "eight routes",
+	  "app:\n  routes:\n"
+	  "  - { name: a, ids: 3, socket: /a }\n  - { name: b, ids: 4, socket: /b }\n"
+	  "  - { name: c, ids: 5, socket: /c }\n  - { name: d, ids: 6, socket: /d }\n"
+	  "  - { name: e, ids: 7, socket: /e }\n  - { name: f, ids: 8, socket: /f }\n"
+	  "  - { name: g, ids: 9, socket: /g }\n  - { name: h, ids: 10, socket: /h }\n",
+	  10, "more than 7 routes" },
+
+	/* entrances */
+	{ "entrance without a port", MESSAGES "- { name: e, endpoint: a }\n", 4,
+	  "tcp_entrances[0]: the key \"port\" is missing" },
+	{ "entrance without an endpoint", MESSAGES "- { name: e, port: 1 }\n", 4,
+	  "\"endpoint\" is missing" },
+	{ "entrance to nowhere", MESSAGES "- { name: e, endpoint: b, port: 1 }\n", 4,
+	  "tcp_entrances[0].endpoint: there is no endpoint \"b\"" },
+	{ "entrance to raw packets", EP "tcp_entrances:\n- { name: e, endpoint: a, port: 1 }\n", 5,
+	  "tcp_entrances[0].endpoint: \"a\" needs format: message" },
+	{ "entrance twice",
+	  MESSAGES "- { name: e, endpoint: a, port: 1 }\n- { name: e, endpoint: a, port: 2 }\n", 5,
+	  "the name \"e\" is that of tcp_entrances[0] too" },
+	{ "entrances in one place",
+	  MESSAGES "- { name: e, endpoint: a, port: 1 }\n- { name: f, endpoint: a, port: 1 }\n", 5,
+	  "address 0.0.0.0 and port 1 are those of \"e\" too" },
+	{ "entrance for nobody",
+	  MESSAGES "- { name: e, endpoint: a, port: 1, max_connections: 0 }\n", 4,
+	  "max_connections" },
+	{ "entrance never idle", MESSAGES "- { name: e, endpoint: a, port: 1, idle_seconds: 0 }\n",
+	  4, "idle_seconds" },
+	{ "tls without a key",
+	  MESSAGES "- { name: e, endpoint: a, port: 1, tls: { certificate: /c } }\n", 4,
+	  "tcp_entrances[0].tls: the key \"key\" is missing" },
+	{ "tls without a certificate",
+	  MESSAGES "- { name: e, endpoint: a, port: 1, tls: { key: /c } }\n", 4,
+	  "the key \"certificate\" is missing" },
+	{ "tls with a relative path",
+	  MESSAGES "- { name: e, endpoint: a, port: 1, tls: { certificate: c, key: /k } }\n", 4,
+	  "not an absolute path" },
+	{ "message_bytes too many", "limits:\n  message_bytes: 16777217\n", 2, "message_bytes" },
+	{ "message_bytes too few", "limits:\n  message_bytes: 63\n", 2, "message_bytes" },
 };
 
 /* error must begin with bad.yaml:LINE: and hold the fragment. */
@@ -774,7 +858,7 @@ static void test_limits(void **state)
 		assert_true(limit.min <= limit.standard && limit.standard <= limit.max);
 		assert_true(*limit.name && *limit.unit && *limit.help);
 	}
-	assert_int_equal(i, 9);
+	assert_int_equal(i, 11);
 	assert_true(pg_config_limit(&limits, 0, &limit));
 	assert_string_equal(limit.name, "sessions");
 	assert_int_equal(limit.value, 1);
@@ -782,7 +866,7 @@ static void test_limits(void **state)
 	assert_true(pg_config_limit(&limits, 8, &limit));
 	assert_string_equal(limit.name, "acks_per_session_per_second");
 	assert_int_equal(limit.value, 9);
-	assert_false(pg_config_limit(&limits, 9, &limit));
+	assert_false(pg_config_limit(&limits, 11, &limit));
 	assert_false(pg_config_limit(&limits, SIZE_MAX, &limit));
 }
 
@@ -875,8 +959,8 @@ static void assert_within_bounds(const struct pg_config *config)
 	assert_true(config->interface_count <= PG_INTERFACES_MAX);
 	assert_true(config->endpoint_count <= PG_CONFIG_ENDPOINTS_MAX);
 	assert_true(config->tcp.name_count <= PG_CONFIG_NAMESPACES_MAX);
-	assert_true(config->app.mode <= 0777 && config->control.mode <= 0777);
-	assert_true(config->app.socket[0] == '/' && config->state.key[0] == '/');
+	assert_true(config->app.main.mode <= 0777 && config->control.mode <= 0777);
+	assert_true(config->app.main.socket[0] == '/' && config->state.key[0] == '/');
 	assert_int_equal(config->limits.sessions & (config->limits.sessions - 1), 0);
 	for (i = 0; i < config->endpoint_count; i++)
 		assert_true(config->endpoints[i].name[0] && config->endpoints[i].port);
@@ -952,7 +1036,55 @@ static void test_prefixes(void **state)
 
 #define BAD_ROWS (sizeof(bad_texts) / sizeof(bad_texts[0]))
 
+static void test_routes(void **state)
+{
+	struct pg_config *config = parse(
+		"app:\n  routes:\n  - { name: chat, ids: 1000-1999, socket: /c, mode: \"0600\" }\n"
+		"  - { name: all, ids: 2000-2147483647, socket: /d, group: chat }\n"
+		"  - { name: one, ids: 3, socket: /e }\n");
+
+	assert_int_equal(config->app.route_count, 3);
+	assert_string_equal(config->app.routes[0].name, "chat");
+	assert_int_equal(config->app.routes[0].first, 1000);
+	assert_int_equal(config->app.routes[0].last, 1999);
+	assert_string_equal(config->app.routes[0].socket.socket, "/c");
+	assert_string_equal(config->app.routes[0].socket.group, "packgate");
+	assert_int_equal(config->app.routes[0].socket.mode, 0600);
+	assert_int_equal(config->app.routes[1].last, 2147483647);
+	assert_string_equal(config->app.routes[1].socket.group, "chat");
+	assert_int_equal(config->app.routes[1].socket.mode, 0660);
+	assert_int_equal(config->app.routes[2].first, 3);
+	assert_int_equal(config->app.routes[2].last, 3);
+	pg_config_free(config);
+}
+
+static void test_entrances(void **state)
+{
+	struct pg_config *config = parse(
+		MESSAGES
+		"- { name: plain, endpoint: a, port: 4000 }\n"
+		"- { name: tls, endpoint: a, address: \"::\", port: 4000, max_connections: 7,\n"
+		"    idle_seconds: 9, tls: { certificate: /c.pem, key: /k.pem } }\n");
+	const struct pg_entrance_config *row = config->entrances;
+
+	assert_int_equal(config->entrance_count, 2);
+	assert_string_equal(row[0].name, "plain");
+	assert_string_equal(row[0].endpoint, "a");
+	assert_int_equal(row[0].port, 4000);
+	assert_true(pg_address_is_ipv4(&row[0].address) && pg_address_is_any(&row[0].address));
+	assert_int_equal(row[0].max_connections, 10000);
+	assert_int_equal(row[0].idle_seconds, 60);
+	assert_string_equal(row[0].tls.certificate, "");
+	assert_false(pg_address_is_ipv4(&row[1].address));
+	assert_int_equal(row[1].max_connections, 7);
+	assert_int_equal(row[1].idle_seconds, 9);
+	assert_string_equal(row[1].tls.certificate, "/c.pem");
+	assert_string_equal(row[1].tls.key, "/k.pem");
+	pg_config_free(config);
+}
+
 static const struct CMUnitTest plain_tests[] = {
+	cmocka_unit_test(test_routes),		cmocka_unit_test(test_entrances),
 	cmocka_unit_test(test_defaults),	cmocka_unit_test(test_endpoint_defaults),
 	cmocka_unit_test(test_empty_lists),	cmocka_unit_test(test_design_sample),
 	cmocka_unit_test(test_deploy_sample),	cmocka_unit_test(test_other_values),

@@ -186,6 +186,8 @@ int pg_agent_open(const struct pg_agent_options *options, struct pg_agent **ret_
 	agent->started_ms = pg_agent_unix_ms();
 	err = pg_config_load(options->config_path, &agent->config, error);
 	if (!err)
+		agent->routes = agent->config->app;
+	if (!err)
 		err = bring_up(agent, error);
 	if (err) {
 		pg_agent_close(agent);
@@ -294,7 +296,10 @@ static void note_restart(const struct pg_config *old, const struct pg_config *ne
 	NOTE(old->interface_count != new->interface_count ||
 		     memcmp(old->interfaces, new->interfaces, sizeof(old->interfaces)),
 	     "interfaces");
-	NOTE(strcmp(old->app.socket, new->app.socket), "app.socket");
+	NOTE(strcmp(old->app.main.socket, new->app.main.socket), "app.socket");
+	NOTE(old->app.route_count != new->app.route_count ||
+		     memcmp(old->app.routes, new->app.routes, sizeof(old->app.routes)),
+	     "app.routes");
 	NOTE(strcmp(old->control.socket, new->control.socket), "control.socket");
 	NOTE(old->metrics.on != new->metrics.on, "metrics");
 	NOTE(strcmp(old->state.directory, new->state.directory), "state");
@@ -431,7 +436,7 @@ int pg_agent_endpoints(struct pg_agent *agent, struct pg_endpoint_status **ret_r
 			continue;
 		snprintf(row->name, sizeof(row->name), "%s", endpoint->config.name);
 		row->id = endpoint->id;
-		row->application = endpoint->app != NULL;
+		row->application = endpoint->apps[0] != NULL;
 		row->config = endpoint->config;
 		row->sessions = endpoint_sessions(agent, i);
 		count++;

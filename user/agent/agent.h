@@ -9,6 +9,7 @@
 #include "address.h"
 #include "config.h"
 #include "error.h"
+#include "message.h"
 #include "packgate/abi.h"
 #include "packgate/drop.h"
 
@@ -184,13 +185,18 @@ int pg_agent_gate_counts(struct pg_agent *agent, struct pg_gate_counts *ret_coun
 	X(handed_over, "handed_over", "sessions moved to another worker")                        \
 	X(handed_frames, "handed_frames", "frames copied to the worker that owns their session") \
 	X(transmit_full, "transmit_full", "frames not sent because the transmit ring was full")  \
-	X(app_events_lost, "app_events_lost", "events that found the application's queue full")
+	X(app_events_lost, "app_events_lost", "events that found the application's queue full")  \
+	X(heartbeats_answered, "heartbeats_answered", "messages of Id 1 that were answered")     \
+	X(heartbeats_unanswered, "heartbeats_unanswered",                                        \
+	  "messages of Id 1 whose answer could not be sent")                                     \
+	X(answers_dropped, "heartbeat_answers_dropped", "messages of Id 2 received, and dropped")
 
 struct pg_worker_counts {
 #define PG_X(name, suffix, help) uint64_t name;
 	PG_WORKER_COUNTERS(PG_X)
 #undef PG_X
 	uint64_t rejected[PG_DROP_SLOTS];	      /* frames refused by the agent, by reason */
+	uint64_t malformed[PG_MALFORMED_SLOTS];	      /* packets, or connections closed for it */
 	uint64_t latency_buckets[PG_LATENCY_BUCKETS]; /* receive to hand-over, not cumulative */
 	uint64_t latency_sum_ns;
 };

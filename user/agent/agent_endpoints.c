@@ -190,7 +190,8 @@ static void fill_view(const struct pg_agent *agent, struct pg_view *view)
 		to->family = pg_address_is_ipv4(&endpoint->config.address) ? 4 : 6;
 		to->id = endpoint->id;
 		to->socket = endpoint->socket;
-		to->app = endpoint->app;
+		to->format = endpoint->config.format;
+		memcpy(to->apps, endpoint->apps, sizeof(to->apps));
 		snprintf(to->name, sizeof(to->name), "%s", endpoint->config.name);
 	}
 }
@@ -202,6 +203,12 @@ int pg_agent_publish_view(struct pg_agent *agent)
 	if (!view)
 		return -ENOMEM;
 	view->count = 1;
+	view->message_bytes = agent->message_bytes;
+	view->route_count = agent->routes.route_count;
+	for (uint32_t i = 0; i < view->route_count; i++) {
+		view->routes[i].first = agent->routes.routes[i].first;
+		view->routes[i].last = agent->routes.routes[i].last;
+	}
 	fill_view(agent, view);
 	for (uint32_t i = 0; i < agent->worker_count; i++)
 		pg_worker_set_view(agent->workers[i], view);
@@ -365,6 +372,7 @@ int pg_endpoints_apply(struct pg_agent *agent, const struct pg_config *config,
 						       &old[old_count++])
 				     : add_endpoint(agent, &config->endpoints[i], &plans[i]);
 	}
+	agent->message_bytes = config->limits.message_bytes;
 	if (!err)
 		err = pg_agent_publish_view(agent);
 	for (size_t i = 0; i < old_count; i++)
@@ -384,7 +392,8 @@ void pg_endpoints_close(struct pg_agent *agent)
 /* --- applications ------------------------------------------------------------------------------
  */
 
-static int check_name(const struct pg_agent *agent, const char *name, char *reply, size_t bytes)
+static int check_name(const struct pg_agent *agent, uint32_t place, const char *name, char *reply,
+		      size_t bytes)
 {
 	uint32_t index = pg_endpoint_find(agent, name);
 
@@ -395,7 +404,12 @@ static int check_name(const struct pg_agent *agent, const char *name, char *repl
 			 "hello refused: endpoint '%.40s' does not deliver to an "
 			 "application (deliver: %s)",
 			 name, pg_deliver_name(agent->endpoints[index].config.deliver));
-	else if (agent->endpoints[index].app)
+	else if (place && agent->endpoints[index].config.format != PG_FORMAT_MESSAGE)
+		snprintf(reply, bytes,
+			 "hello refused: endpoint '%.40s' has no message Ids to route (format: "
+			 "raw); connect to the main socket",
+			 name);
+	else if (agent->endpoints[index].apps[place])
 		snprintf(reply, bytes, "hello refused: endpoint '%.40s' has an application already",
 			 name);
 	else
@@ -416,12 +430,12 @@ static int serve(struct pg_agent *agent, const struct pg_app_connection *connect
 	for (name = strtok_r(copy, "\n", &save); name; name = strtok_r(NULL, "\n", &save)) {
 		uint32_t index = pg_endpoint_find(agent, name);
 
-		if (!commit && check_name(agent, name, reply, bytes))
+		if (!commit && check_name(agent, connection->place, name, reply, bytes))
 			return -EINVAL;
 		count++;
 		if (!commit)
 			continue;
-		agent->endpoints[index].app = connection;
+		agent->endpoints[index].apps[connection->place] = connection;
 		at += snprintf(reply + at, bytes - at, "%s %u\n", name, agent->endpoints[index].id);
 	}
 	if (!count) {
@@ -453,8 +467,8 @@ static void handle_gone(void *context, const struct pg_app_connection *connectio
 
 	pg_agent_lock(agent);
 	for (uint32_t i = 1; i < PG_ENDPOINTS_MAX; i++)
-		if (agent->endpoints[i].app == connection)
-			agent->endpoints[i].app = NULL;
+		if (agent->endpoints[i].apps[connection->place] == connection)
+			agent->endpoints[i].apps[connection->place] = NULL;
 	pg_agent_publish_view(agent);
 	pg_agent_unlock(agent);
 }

@@ -30,7 +30,7 @@ struct endpoint {
 	uint32_t id;
 	int socket;
 	struct pg_endpoint_config config;
-	const struct pg_app_connection *app;
+	const struct pg_app_connection *apps[PG_APP_PLACES]; /* by the socket they came to */
 };
 
 struct pg_agent {
@@ -44,6 +44,8 @@ struct pg_agent {
 	struct pg_store *store;
 	struct pg_locals *locals;
 	struct pg_app_server *apps;
+	struct pg_app_config routes; /* in force since the start */
+	uint32_t message_bytes;
 	struct interface interfaces[PG_INTERFACES_MAX];
 	uint32_t interface_count;
 	struct endpoint endpoints[PG_ENDPOINTS_MAX];

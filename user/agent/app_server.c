@@ -25,14 +25,26 @@ struct client {
 	bool used, serving;
 	uint32_t bytes, at; /* of the datagram that is not done with */
 	uint8_t *datagram;
+	struct pg_app_record begun; /* the message whose first parts are gathered */
+	uint8_t *gathered;
+	uint32_t gathered_bytes;
+	bool gathering,
+		skipping; /* skipping: it was refused, and its other parts are passed over */
+};
+
+struct listener {
+	char path[PG_CONFIG_SOCKET_MAX];
+	struct stat made; /* the socket's file */
+	int fd;
 };
 
 struct pg_app_server {
 	struct pg_app_handlers handlers;
-	struct pg_socket_config config;
-	struct stat made; /* the socket's file */
-	int listen_fd, stop_fd;
+	struct listener listeners[PG_APP_PLACES];
+	uint32_t listener_count;
+	int stop_fd;
 	pthread_t thread;
+	bool started;
 	uint64_t next_id;
 	struct client clients[PG_APPS_MAX];
 };
@@ -86,9 +98,86 @@ static void take_hello(struct pg_app_server *server, struct client *client,
 	send_record(client, PG_APP_HELLO, 0, 0, 0, reply);
 }
 
+static void forget_parts(struct client *client)
+{
+	free(client->gathered);
+	client->gathered = NULL;
+	client->gathered_bytes = 0;
+	client->gathering = client->skipping = false;
+}
+
+/* Whether a record goes on with the message that was begun. */
+static bool goes_on(const struct client *client, const struct pg_app_record *header)
+{
+	const struct pg_app_record *begun = &client->begun;
+
+	return header->kind == begun->kind && header->transport == begun->transport &&
+	       header->endpoint == begun->endpoint && header->session == begun->session &&
+	       header->stream == begun->stream && header->message == begun->message;
+}
+
+/*
+ * Puts the parts that came and this one together. The part is not counted as gathered yet: the
+ * record may have to be tried again. NULL, or why it is refused.
+ */
+static const char *join(struct client *client, struct pg_app_record_in *record)
+{
+	uint64_t bytes = (uint64_t)client->gathered_bytes + record->length;
+	uint8_t *larger;
+
+	if (bytes > PG_APP_MESSAGE_MAX)
+		return "message refused: longer than 16777216 bytes";
+	larger = realloc(client->gathered, bytes ? bytes : 1);
+	if (!larger)
+		return "message refused: out of memory";
+	client->gathered = larger;
+	if (record->length)
+		memcpy(larger + client->gathered_bytes, record->bytes, record->length);
+	record->bytes = larger;
+	record->length = bytes;
+	return NULL;
+}
+
+/*
+ * A record that PG_APP_MORE concerns. 1 = it is whole now, and *record is all of it; 0 = it was
+ * taken, or passed over.
+ */
+static int gather(struct client *client, const struct pg_app_record *header,
+		  struct pg_app_record_in *record)
+{
+	bool more = pg_be16(header->flags) & PG_APP_MORE;
+	const char *why = NULL;
+
+	if (client->gathering && !goes_on(client, header)) {
+		if (!client->skipping)
+			refuse(client, record, "message refused: its other parts did not follow");
+		forget_parts(client);
+	}
+	if (!client->gathering && !more)
+		return 1;
+	client->gathering = true;
+	client->begun = *header;
+	if (!client->skipping) {
+		why = header->kind == PG_APP_MESSAGE ? join(client, record)
+						     : "record refused: only messages go on";
+		if (why)
+			refuse(client, record, why);
+		client->skipping = why != NULL;
+	}
+	if (more) {
+		client->gathered_bytes = record->length;
+		return 0;
+	}
+	if (client->skipping) {
+		forget_parts(client);
+		return 0;
+	}
+	return 1;
+}
+
 /* 0, or -EAGAIN when the record must be tried again. */
 static int take_record(struct pg_app_server *server, struct client *client,
-		       const struct pg_app_record_in *record, uint8_t transport, uint16_t flags)
+		       const struct pg_app_record_in *record)
 {
 	const char *why = "record refused";
 	int err;
@@ -102,10 +191,8 @@ static int take_record(struct pg_app_server *server, struct client *client,
 		      "stream open and stream closed";
 	else if (!client->serving)
 		why = "record refused: say hello first";
-	else if (transport != PG_APP_UDP)
-		why = "record refused: this transport is not served";
-	else if (flags)
-		why = "record refused: flags must be 0";
+	else if (record->transport > PG_APP_TCP)
+		why = "record refused: the transport is 0 (UDP) or 1 (TCP)";
 	else {
 		err = server->handlers.record(server->handlers.context, &client->connection, record,
 					      &why);
@@ -114,6 +201,24 @@ static int take_record(struct pg_app_server *server, struct client *client,
 	}
 	refuse(client, record, why);
 	return 0;
+}
+
+/* One record as it came; 0 or -EAGAIN as take_record. */
+static int take_part(struct pg_app_server *server, struct client *client,
+		     const struct pg_app_record *header, struct pg_app_record_in *record)
+{
+	int err;
+
+	if (pg_be16(header->flags) & ~PG_APP_MORE) {
+		refuse(client, record, "record refused: the only flag is 0x0001, MORE");
+		return 0;
+	}
+	if (!gather(client, header, record))
+		return 0;
+	err = take_record(server, client, record);
+	if (!err)
+		forget_parts(client);
+	return err;
 }
 
 /* Takes the whole records that wait in the client's datagram. */
@@ -131,6 +236,7 @@ static void take_datagram(struct pg_app_server *server, struct client *client)
 		}
 		memcpy(&header, at, sizeof(header));
 		record.kind = header.kind;
+		record.transport = header.transport;
 		record.endpoint = pg_be32(header.endpoint);
 		record.session = pg_be64(header.session);
 		record.stream = pg_be32(header.stream);
@@ -142,9 +248,9 @@ static void take_datagram(struct pg_app_server *server, struct client *client)
 			       "datagram refused: a record is longer than the datagram");
 			break;
 		}
-		if (take_record(server, client, &record, header.transport, pg_be16(header.flags)))
+		if (take_part(server, client, &header, &record))
 			return;
-		client->at += sizeof(header) + record.length;
+		client->at += sizeof(header) + pg_be32(header.length);
 	}
 	client->bytes = client->at = 0;
 }
@@ -155,6 +261,7 @@ static void close_client(struct pg_app_server *server, struct client *client)
 		server->handlers.gone(server->handlers.context, &client->connection);
 	close(client->connection.fd);
 	free(client->datagram);
+	free(client->gathered);
 	memset(client, 0, sizeof(*client));
 }
 
@@ -180,11 +287,12 @@ static void read_client(struct pg_app_server *server, struct client *client)
 	take_datagram(server, client);
 }
 
-static void accept_client(struct pg_app_server *server)
+static void accept_client(struct pg_app_server *server, uint32_t place)
 {
 	int bytes = SEND_BUFFER_BYTES;
 	struct client *client = NULL;
-	PG_CLOSE int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	PG_CLOSE int fd =
+		accept4(server->listeners[place].fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return;
@@ -202,6 +310,7 @@ static void accept_client(struct pg_app_server *server)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	client->used = true;
 	client->connection.index = client - server->clients;
+	client->connection.place = place;
 	client->connection.id = ++server->next_id;
 	client->connection.fd = TAKE_FD(fd);
 }
@@ -212,7 +321,8 @@ static int fill_polled(struct pg_app_server *server, struct pollfd *polled, bool
 
 	*ret_retry = false;
 	polled[n++] = (struct pollfd){ .fd = server->stop_fd, .events = POLLIN };
-	polled[n++] = (struct pollfd){ .fd = server->listen_fd, .events = POLLIN };
+	for (uint32_t i = 0; i < server->listener_count; i++)
+		polled[n++] = (struct pollfd){ .fd = server->listeners[i].fd, .events = POLLIN };
 	for (uint32_t i = 0; i < PG_APPS_MAX; i++) {
 		struct client *client = &server->clients[i];
 		bool waits = client->used && client->bytes;
@@ -228,7 +338,8 @@ static int fill_polled(struct pg_app_server *server, struct pollfd *polled, bool
 static void *loop(void *context)
 {
 	struct pg_app_server *server = context;
-	struct pollfd polled[2 + PG_APPS_MAX];
+	struct pollfd polled[1 + PG_APP_PLACES + PG_APPS_MAX];
+	uint32_t first = 1 + server->listener_count; /* of the clients */
 	bool retry;
 
 	for (;;) {
@@ -238,54 +349,78 @@ static void *loop(void *context)
 			break;
 		if (polled[0].revents)
 			break;
-		if (polled[1].revents)
-			accept_client(server);
+		for (uint32_t i = 0; i < server->listener_count; i++)
+			if (polled[1 + i].revents)
+				accept_client(server, i);
 		for (uint32_t i = 0; i < PG_APPS_MAX; i++) {
 			struct client *client = &server->clients[i];
 
 			if (client->used && client->bytes)
 				take_datagram(server, client);
-			else if (client->used && polled[2 + i].fd == client->connection.fd &&
-				 polled[2 + i].revents)
+			else if (client->used && polled[first + i].fd == client->connection.fd &&
+				 polled[first + i].revents)
 				read_client(server, client);
 		}
 	}
 	return NULL;
 }
 
-int pg_app_server_open(const struct pg_socket_config *config,
-		       const struct pg_app_handlers *handlers, struct pg_app_server **ret_server,
-		       struct pg_error *error)
+static int listen_on(struct pg_app_server *server, const struct pg_socket_config *config,
+		     struct pg_error *error)
+{
+	struct listener *listener = &server->listeners[server->listener_count];
+	struct pg_error warning = { "" };
+	int err;
+
+	err = pg_listen_unix(config->socket, SOCK_SEQPACKET, config->group, config->mode,
+			     &listener->fd, &warning, error);
+	if (err)
+		return err;
+	if (warning.text[0])
+		pg_warning_log("%s", warning.text);
+	snprintf(listener->path, sizeof(listener->path), "%s", config->socket);
+	lstat(listener->path, &listener->made);
+	server->listener_count++;
+	return 0;
+}
+
+static int start(struct pg_app_server *server, struct pg_error *error)
+{
+	sigset_t all, before;
+	int err;
+
+	server->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (server->stop_fd < 0)
+		return pg_error_set(error, -errno, "starting the application thread: %s",
+				    strerror(errno));
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&server->thread, NULL, loop, server);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!err)
+		server->started = true;
+	return err ? pg_error_set(error, -err, "starting the application thread: %s", strerror(err))
+		   : 0;
+}
+
+int pg_app_server_open(const struct pg_app_config *config, const struct pg_app_handlers *handlers,
+		       struct pg_app_server **ret_server, struct pg_error *error)
 {
 	struct pg_app_server *server = calloc(1, sizeof(*server));
-	struct pg_error warning = { "" };
-	sigset_t all, before;
 	int err;
 
 	if (!server)
 		return pg_error_set(error, -ENOMEM, "out of memory");
 	server->handlers = *handlers;
-	server->config = *config;
-	err = pg_listen_unix(config->socket, SOCK_SEQPACKET, config->group, config->mode,
-			     &server->listen_fd, &warning, error);
+	server->stop_fd = -1;
+	err = listen_on(server, &config->main, error);
+	for (size_t i = 0; i < config->route_count && !err; i++)
+		err = listen_on(server, &config->routes[i].socket, error);
+	if (!err)
+		err = start(server, error);
 	if (err) {
-		free(server);
+		pg_app_server_close(server);
 		return err;
-	}
-	if (warning.text[0])
-		pg_warning_log("%s", warning.text);
-	lstat(config->socket, &server->made);
-	server->stop_fd = eventfd(0, EFD_CLOEXEC);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&server->thread, NULL, loop, server);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (err) {
-		close(server->listen_fd);
-		close(server->stop_fd);
-		free(server);
-		return pg_error_set(error, -err, "starting the application thread: %s",
-				    strerror(err));
 	}
 	*ret_server = server;
 	return 0;
@@ -297,13 +432,16 @@ void pg_app_server_close(struct pg_app_server *server)
 
 	if (!server)
 		return;
-	if (write(server->stop_fd, &one, sizeof(one)) == sizeof(one))
+	if (server->started && write(server->stop_fd, &one, sizeof(one)) == sizeof(one))
 		pthread_join(server->thread, NULL);
 	for (uint32_t i = 0; i < PG_APPS_MAX; i++)
 		if (server->clients[i].used)
 			close_client(server, &server->clients[i]);
-	close(server->listen_fd);
-	close(server->stop_fd);
-	pg_listen_unlink(server->config.socket, &server->made);
+	for (uint32_t i = 0; i < server->listener_count; i++) {
+		close(server->listeners[i].fd);
+		pg_listen_unlink(server->listeners[i].path, &server->listeners[i].made);
+	}
+	if (server->stop_fd >= 0)
+		close(server->stop_fd);
 	free(server);
 }

@@ -7,13 +7,15 @@
 #include "view.h"
 
 /*
- * The application socket (DESIGN section 4, "Delivery"): accepts applications, reads their hello
- * and their records in a thread of its own, and answers what is wrong with an error record.
+ * The application sockets (DESIGN section 4, "Delivery"), the main one and one for every route:
+ * accepts applications, reads their hello and their records in a thread of its own, joins what
+ * PG_APP_MORE cut, and answers what is wrong with an error record.
  */
 struct pg_app_server;
 
 struct pg_app_record_in {
-	uint8_t kind; /* enum pg_app_kind */
+	uint8_t kind;	   /* enum pg_app_kind */
+	uint8_t transport; /* enum pg_app_transport */
 	uint32_t endpoint, stream, message, length;
 	uint64_t session;
 	const uint8_t *bytes;
@@ -34,9 +36,10 @@ struct pg_app_handlers {
 	void *context;
 };
 
-int pg_app_server_open(const struct pg_socket_config *config,
-		       const struct pg_app_handlers *handlers, struct pg_app_server **ret_server,
-		       struct pg_error *error);
+#define PG_APP_MESSAGE_MAX (16u << 20) /* bytes of a message that an application sends in parts */
+
+int pg_app_server_open(const struct pg_app_config *config, const struct pg_app_handlers *handlers,
+		       struct pg_app_server **ret_server, struct pg_error *error);
 void pg_app_server_close(struct pg_app_server *server);
 
 #endif

@@ -185,6 +185,16 @@ static void write_rejected(const struct exposition *e, const struct family *fami
 			       LABEL("reason", pg_drop_word(reasons[i])));
 }
 
+static void write_malformed(const struct exposition *e, const struct family *family)
+{
+	const uint64_t *counts = e->snapshot->workers.malformed;
+
+	for (int i = 1; i < PG_MALFORMED_SLOTS; i++)
+		if (pg_message_malformed_label(i))
+			SAMPLE(e, family, counts[i],
+			       LABEL("reason", pg_message_malformed_label(i)));
+}
+
 static void write_latency(const struct exposition *e, const struct family *family)
 {
 	const struct pg_worker_counts *workers = &e->snapshot->workers;
@@ -382,6 +392,9 @@ static const struct family families[] = {
 #undef PG_X
 		{ "frames_rejected", COUNTER, "", "reason", "frames the agent refused",
 		  write_rejected, 0 },
+	{ "messages_malformed", COUNTER, "", "reason",
+	  "packets of sessions that were refused because they are not whole messages",
+	  write_malformed, 0 },
 	{ "delivery_latency_seconds", "histogram", "seconds", "le",
 	  "time from receiving a frame to handing its message over", write_latency, 0 },
 	XSK(rx_dropped, "frames the kernel dropped on the socket"),
@@ -428,6 +441,17 @@ void pg_metrics_expose(const struct pg_metrics_snapshot *snapshot, FILE *file)
 
 /* --- docs/metrics.md ---------------------------------------------------------------------------
  */
+
+static void write_malformed_reasons(FILE *file)
+{
+	fputs("\n## Reasons of `packgate_messages_malformed_total`\n\n"
+	      "Also the reasons with which a TCP connection is closed as malformed.\n\n"
+	      "| reason | meaning |\n|---|---|\n",
+	      file);
+#define PG_X(name, number, label, help) fprintf(file, "| `%s` | %s |\n", label, help);
+	PG_MESSAGE_MALFORMED(PG_X)
+#undef PG_X
+}
 
 static void write_reasons(FILE *file, bool agent)
 {
@@ -481,5 +505,6 @@ void pg_metrics_write_doc(FILE *file)
 	      "`packgate_frames_rejected_total`; the agent may give those of the gate as well.\n",
 	      file);
 	write_reasons(file, true);
+	write_malformed_reasons(file);
 	write_words(file);
 }

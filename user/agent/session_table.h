@@ -12,6 +12,7 @@
 #include "gate.h"
 #include "packet.h"
 #include "timer_wheel.h"
+#include "view.h"
 
 /*
  * The agent's side of a session. Everything in it belongs to the worker that owns the slot; other
@@ -26,8 +27,9 @@ struct pg_entry {
 	uint64_t expires_ms;	       /* Unix time, 0 = never */
 	uint64_t linger_until_ms;      /* monotonic; of a closed session, 0 = living */
 	uint64_t frames_in, bytes_in, frames_out, bytes_out, rejected, gaps;
-	uint64_t announced; /* id of the application connection that heard of this session */
-	uint32_t id;	    /* client id << 16 | server id */
+	uint32_t announced[PG_APP_PLACES]; /* low half of the ids of the application connections
+					      that heard of this session */
+	uint32_t id;			   /* client id << 16 | server id */
 	uint32_t slot;
 	uint16_t endpoint; /* index */
 	uint8_t close_code;

@@ -34,32 +34,7 @@ static void read_clocks(struct pg_worker *worker)
 
 static void take_view(struct pg_worker *worker, const struct pg_view *view)
 {
-	bool living[PG_APPS_MAX] = { false };
-
-	worker->any_out = false;
-	for (uint32_t i = 0; i < view->count; i++) {
-		const struct pg_app_connection *app = view->endpoints[i].app;
-		struct pg_app_out *out;
-
-		if (!app)
-			continue;
-		out = worker->outs[app->index];
-		if (out && out->connection != app) {
-			free(out);
-			out = NULL;
-		}
-		if (!out)
-			out = calloc(1, sizeof(*out));
-		if (out)
-			out->connection = app;
-		worker->outs[app->index] = out;
-		living[app->index] = worker->any_out = true;
-	}
-	for (uint32_t i = 0; i < PG_APPS_MAX; i++)
-		if (!living[i]) {
-			free(worker->outs[i]);
-			worker->outs[i] = NULL;
-		}
+	pg_delivery_set_view(&worker->delivery, view);
 	worker->view = view;
 }
 
@@ -225,21 +200,8 @@ static uint32_t fill_polled(const struct pg_worker *worker, struct pollfd *polle
 		if (worker->view->endpoints[i].socket >= 0 && n < POLLED_MAX - PG_APPS_MAX)
 			polled[n++] = (struct pollfd){ .fd = worker->view->endpoints[i].socket,
 						       .events = POLLIN };
-	for (uint32_t i = 0; worker->any_out && i < PG_APPS_MAX; i++)
-		if (worker->outs[i] && worker->outs[i]->blocked)
-			polled[n++] = (struct pollfd){ .fd = worker->outs[i]->connection->fd,
-						       .events = POLLOUT };
+	n += pg_delivery_fill_polled(&worker->delivery, polled + n);
 	return n;
-}
-
-/* Applications whose queue was full may have room again. */
-static void unblock(struct pg_worker *worker)
-{
-	for (uint32_t i = 0; worker->any_out && i < PG_APPS_MAX; i++)
-		if (worker->outs[i] && worker->outs[i]->blocked) {
-			worker->outs[i]->blocked = false;
-			pg_app_out_flush(worker->outs[i]);
-		}
 }
 
 static void wait(struct pg_worker *worker)
@@ -265,7 +227,7 @@ static void *loop(void *context)
 		busy = take_messages(worker);
 		busy |= receive(worker);
 		fire_timers(worker);
-		unblock(worker);
+		pg_delivery_unblock(&worker->delivery);
 		if (!busy && !worker->spin)
 			wait(worker);
 	}
@@ -352,8 +314,7 @@ void pg_worker_free(struct pg_worker *worker)
 	if (!worker)
 		return;
 	pg_xsk_close(worker->xsk);
-	for (uint32_t i = 0; i < PG_APPS_MAX; i++)
-		free(worker->outs[i]);
+	pg_delivery_done(&worker->delivery);
 	pg_key_cache_free(worker->env.keys);
 	pg_aead_free(worker->env.aead);
 	pg_inbox_done(&worker->inbox);

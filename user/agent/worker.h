@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 #include "agent.h"
-#include "app_out.h"
+#include "delivery.h"
 #include "engine.h"
 #include "inbox.h"
 #include "session_table.h"

@@ -46,8 +46,7 @@ struct pg_worker {
 	_Atomic uint64_t last_turn_ms;
 	struct pg_entry *touched;
 	struct pg_entry *unowned; /* closed entries to free after the batch */
-	struct pg_app_out *outs[PG_APPS_MAX];
-	bool any_out;
+	struct pg_delivery delivery;
 	uint32_t turn;
 
 	/* data frames that wait for the AEAD, in order of arrival */
@@ -55,6 +54,10 @@ struct pg_worker {
 	struct pg_aead_job jobs[BATCH];
 	uint32_t pending_count;
 	struct datagram datagrams[BATCH];
+
+	/* messages that answer those of a packet; they leave in one packet if they fit */
+	uint8_t reply[PG_FRAME_MAX];
+	uint32_t reply_bytes;
 
 	/* room for frames that leave through the kernel */
 	uint8_t kernel_frame[PAYLOAD_ROOM + PG_FRAME_MAX];
@@ -113,7 +116,23 @@ struct pg_entry *pg_worker_entry(struct pg_worker *worker, uint32_t slot);
 /* Whether a session that this worker owns is still in its inbox, handed over by another. */
 bool pg_worker_arriving(struct pg_worker *worker, uint32_t slot);
 
-/* The place of records for the application of an endpoint, or NULL without one. */
-struct pg_app_out *pg_worker_out(struct pg_worker *worker, uint16_t endpoint);
+/* Hands a record to the application at a place of the session's endpoint. */
+int pg_worker_put(struct pg_worker *worker, struct pg_entry *entry, uint32_t place,
+		  const struct pg_engine_event *event);
+/* The same for a message, which is counted; it may become several records. */
+void pg_worker_put_message(struct pg_worker *worker, struct pg_entry *entry,
+			   const struct pg_engine_event *event);
+
+/* --- worker_message.c --------------------------------------------------------------------------
+ */
+
+/* A packet of an endpoint with format: message. */
+void pg_worker_take_messages(struct pg_worker *worker, struct pg_entry *entry,
+			     const struct pg_engine_event *event);
+/* Sends what an application gave to such an endpoint; NULL, or why it is refused. */
+const char *pg_worker_send_message(struct pg_worker *worker, struct pg_entry *entry,
+				   const struct pg_message *message);
+/* Why pg_engine_send refused, for the application. */
+const char *pg_worker_send_refusal(int err);
 
 #endif

@@ -269,20 +269,11 @@ static void note_latency(struct pg_worker *worker)
 	worker->delivered = 0;
 }
 
-static void flush_outs(struct pg_worker *worker)
-{
-	if (!worker->any_out)
-		return;
-	for (uint32_t i = 0; i < PG_APPS_MAX; i++)
-		if (worker->outs[i] && !worker->outs[i]->blocked)
-			pg_app_out_flush(worker->outs[i]);
-}
-
 void pg_worker_finish_batch(struct pg_worker *worker)
 {
 	struct pg_entry *entry, *next;
 
-	flush_outs(worker);
+	pg_delivery_flush(&worker->delivery);
 	note_latency(worker);
 	for (entry = worker->touched; entry; entry = next) {
 		next = entry->touched_next;

@@ -35,54 +35,71 @@ struct pg_entry *pg_worker_entry(struct pg_worker *worker, uint32_t slot)
 	return entry && entry->engine.env == &worker->env ? entry : NULL;
 }
 
-/* --- records for the application ---------------------------------------------------------------
+/* --- records for applications ------------------------------------------------------------------
  */
 
-struct pg_app_out *pg_worker_out(struct pg_worker *worker, uint16_t endpoint)
+int pg_worker_put(struct pg_worker *worker, struct pg_entry *entry, uint32_t place,
+		  const struct pg_engine_event *event)
 {
-	const struct pg_app_connection *app = worker->view->endpoints[endpoint].app;
-	struct pg_app_out *out;
-
-	if (!app)
-		return NULL;
-	out = worker->outs[app->index];
-	return out && !out->dead ? out : NULL;
-}
-
-static int put_record(struct pg_worker *worker, struct pg_entry *entry,
-		      const struct pg_engine_event *event)
-{
-	struct pg_app_out *out = pg_worker_out(worker, entry->endpoint);
 	struct pg_app_record record = {
 		.kind = event->kind,
 		.transport = PG_APP_UDP,
-		.endpoint = pg_be32(worker->view->endpoints[entry->endpoint].id),
 		.session = pg_be64(entry->engine.handle),
 		.stream = pg_be32(event->stream),
 		.message = pg_be32(event->message),
-		.length = pg_be32(event->length),
 	};
 
-	if (!out)
-		return -ENOTCONN;
-	return pg_app_out_put(out, &record, event->bytes, event->length);
+	return pg_delivery_put(&worker->delivery, entry->endpoint, place, &record, event->bytes,
+			       event->length);
 }
 
 /* An application hears of a session before the first record of it. */
 static void announce(struct pg_worker *worker, struct pg_entry *entry)
 {
-	struct pg_app_out *out = pg_worker_out(worker, entry->endpoint);
 	struct pg_engine_event event = { .kind = PG_APP_SESSION_OPEN };
 	struct pg_peer peer;
 	char text[PG_PEER_TEXT];
 
-	if (!out || entry->announced == out->connection->id)
+	for (uint32_t place = 0; place <= worker->view->route_count; place++) {
+		struct pg_app_out *out = pg_delivery_out(&worker->delivery, entry->endpoint, place);
+
+		if (!out || entry->announced[place] == (uint32_t)out->connection->id)
+			continue;
+		pg_peer_from_line(entry->engine.line, &peer);
+		event.bytes = (const uint8_t *)pg_address_print_peer(&peer, text);
+		event.length = strlen(text);
+		if (!pg_worker_put(worker, entry, place, &event))
+			entry->announced[place] = out->connection->id;
+	}
+}
+
+/* Which application hears of it: that of the message's route, or all. */
+static void put_event(struct pg_worker *worker, struct pg_entry *entry,
+		      const struct pg_engine_event *event)
+{
+	uint32_t first = 0, last = worker->view->route_count;
+
+	if (event->kind == PG_APP_SENT || event->kind == PG_APP_FAILED)
+		first = last =
+			pg_delivery_place(&worker->delivery, entry->endpoint, event->message);
+	for (uint32_t place = first; place <= last; place++)
+		if (pg_worker_put(worker, entry, place, event) &&
+		    (!place || pg_delivery_out(&worker->delivery, entry->endpoint, place)))
+			worker->counts.app_events_lost++;
+}
+
+void pg_worker_put_message(struct pg_worker *worker, struct pg_entry *entry,
+			   const struct pg_engine_event *event)
+{
+	uint32_t place = pg_delivery_place(&worker->delivery, entry->endpoint, event->message);
+
+	if (pg_worker_put(worker, entry, place, event)) {
+		worker->counts.app_events_lost++;
 		return;
-	pg_peer_from_line(entry->engine.line, &peer);
-	event.bytes = (const uint8_t *)pg_address_print_peer(&peer, text);
-	event.length = strlen(text);
-	if (!put_record(worker, entry, &event))
-		entry->announced = out->connection->id;
+	}
+	worker->counts.messages_delivered++;
+	worker->counts.bytes_delivered += event->length;
+	worker->delivered++;
 }
 
 /* --- what the engine asks ----------------------------------------------------------------------
@@ -92,47 +109,37 @@ static enum pg_drop op_ready(struct pg_engine *engine, uint32_t stream, uint32_t
 {
 	struct pg_worker *worker = worker_of(engine);
 	struct pg_entry *entry = entry_of(engine);
-	struct pg_app_out *out;
 
 	switch (worker->view->endpoints[entry->endpoint].deliver) {
 	case PG_DELIVER_ECHO:
 		return pg_engine_sendable(engine, stream, bytes) ? PG_DROP_SEND_BLOCKED
 								 : PG_DROP_NONE;
 	case PG_DELIVER_APP:
-		out = pg_worker_out(worker, entry->endpoint);
-		if (!out)
-			return PG_DROP_NO_APPLICATION;
-		return pg_app_out_ready(out, bytes) ? PG_DROP_NONE : PG_DROP_APP_FULL;
+		return pg_delivery_ready(&worker->delivery, entry->endpoint, bytes);
 	default:
 		return PG_DROP_NONE;
 	}
-}
-
-static void count_delivery(struct pg_worker *worker, uint32_t bytes)
-{
-	worker->counts.messages_delivered++;
-	worker->counts.bytes_delivered += bytes;
-	worker->delivered++;
 }
 
 static void op_event(struct pg_engine *engine, const struct pg_engine_event *event)
 {
 	struct pg_worker *worker = worker_of(engine);
 	struct pg_entry *entry = entry_of(engine);
-	uint8_t deliver = worker->view->endpoints[entry->endpoint].deliver;
+	const struct pg_view_endpoint *view = &worker->view->endpoints[entry->endpoint];
 
 	if (event->kind == PG_APP_GAP)
 		entry->gaps++;
-	if (deliver == PG_DELIVER_ECHO && event->kind == PG_APP_MESSAGE &&
-	    pg_engine_send(engine, event->stream, event->bytes, event->length, 0))
+	if (view->deliver == PG_DELIVER_APP)
+		announce(worker, entry);
+	if (event->kind == PG_APP_MESSAGE && view->format == PG_FORMAT_MESSAGE)
+		pg_worker_take_messages(worker, entry, event);
+	else if (event->kind == PG_APP_MESSAGE && view->deliver == PG_DELIVER_APP)
+		pg_worker_put_message(worker, entry, event);
+	else if (view->deliver == PG_DELIVER_APP)
+		put_event(worker, entry, event);
+	else if (event->kind == PG_APP_MESSAGE && view->deliver == PG_DELIVER_ECHO &&
+		 pg_engine_send(engine, event->stream, event->bytes, event->length, 0))
 		pg_worker_reject(worker, entry, PG_DROP_SEND_BLOCKED);
-	if (deliver != PG_DELIVER_APP)
-		return;
-	announce(worker, entry);
-	if (put_record(worker, entry, event))
-		worker->counts.app_events_lost++;
-	else if (event->kind == PG_APP_MESSAGE)
-		count_delivery(worker, event->length);
 }
 
 /* Whether this session's frames can leave through the worker's own AF_XDP socket. */
@@ -573,7 +580,19 @@ void pg_worker_hand_over(struct pg_worker *worker, struct pg_entry *entry, uint8
 /* --- posted work -------------------------------------------------------------------------------
  */
 
-static void app_error(struct pg_worker *worker, struct pg_entry *entry,
+/* The place of a connection that serves the session's endpoint, or -ENOENT. */
+static int place_of(struct pg_worker *worker, const struct pg_entry *entry, uint64_t connection)
+{
+	for (uint32_t place = 0; place <= worker->view->route_count; place++) {
+		struct pg_app_out *out = pg_delivery_out(&worker->delivery, entry->endpoint, place);
+
+		if (out && out->connection->id == connection)
+			return place;
+	}
+	return -ENOENT;
+}
+
+static void app_error(struct pg_worker *worker, struct pg_entry *entry, uint32_t place,
 		      const struct pg_message *message, const char *text)
 {
 	struct pg_engine_event event = {
@@ -584,11 +603,11 @@ static void app_error(struct pg_worker *worker, struct pg_entry *entry,
 		.length = strlen(text),
 	};
 
-	if (put_record(worker, entry, &event))
+	if (pg_worker_put(worker, entry, place, &event))
 		worker->counts.app_events_lost++;
 }
 
-static const char *send_refusal(int err)
+const char *pg_worker_send_refusal(int err)
 {
 	switch (-err) {
 	case EMSGSIZE:
@@ -617,9 +636,11 @@ static const char *app_do(struct pg_worker *worker, struct pg_entry *entry,
 
 	switch (message->app.kind) {
 	case PG_APP_MESSAGE:
+		if (worker->view->endpoints[entry->endpoint].format == PG_FORMAT_MESSAGE)
+			return pg_worker_send_message(worker, entry, message);
 		err = pg_engine_send(engine, message->app.stream, message->data, message->bytes,
 				     message->app.message);
-		return err ? send_refusal(err) : NULL;
+		return err ? pg_worker_send_refusal(err) : NULL;
 	case PG_APP_SESSION_CLOSED:
 		pg_engine_close(engine, message->bytes ? message->data[0] : PG_GOAWAY_NORMAL);
 		return NULL;
@@ -635,18 +656,18 @@ static const char *app_do(struct pg_worker *worker, struct pg_entry *entry,
 int pg_worker_app_record(struct pg_worker *worker, const struct pg_message *message)
 {
 	struct pg_entry *entry = pg_worker_entry(worker, message->app.slot);
-	struct pg_app_out *out;
 	const char *refusal;
+	int place;
 
 	if (!entry || entry->engine.handle != message->app.handle || entry->linger_until_ms)
 		return -ENOENT;
-	out = pg_worker_out(worker, entry->endpoint);
-	if (!out || out->connection->id != message->app.connection)
+	place = place_of(worker, entry, message->app.connection);
+	if (place < 0)
 		return -EPERM;
 	pg_worker_touch(worker, entry);
 	refusal = app_do(worker, entry, message);
 	if (refusal)
-		app_error(worker, entry, message, refusal);
+		app_error(worker, entry, place, message, refusal);
 	pg_worker_after(worker, entry);
 	return 0;
 }

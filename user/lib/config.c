@@ -10,6 +10,7 @@
 #include "config.h"
 #include "config_read.h"
 #include "config_yaml.h"
+#include "message.h"
 
 #define NAME_TAIL 96
 
@@ -317,6 +318,185 @@ static int read_endpoints(struct pg_reader *reader, const struct pg_field *field
 			    ret_value);
 }
 
+/* FIRST-LAST, or one Id. */
+static int read_ids(struct pg_reader *reader, const struct pg_field *field,
+		    const struct pg_yaml_node *node, void *ret_value)
+{
+	struct pg_route_config *route = ret_value;
+	unsigned long first, last;
+	const char *text;
+	char *end;
+	int rc;
+
+	rc = pg_read_text(reader, node, 21, "FIRST-LAST", &text);
+	if (rc)
+		return rc;
+	first = last = strtoul(text, &end, 10);
+	if (*end == '-' && end[1] >= '0' && end[1] <= '9')
+		last = strtoul(end + 1, &end, 10);
+	if (*text < '0' || *text > '9' || *end || first <= PG_MESSAGE_PONG ||
+	    last > PG_MESSAGE_VALUE_MAX || first > last)
+		return pg_reader_fail(reader, node->line,
+				      "must be FIRST-LAST with 3 <= FIRST <= LAST <= 2147483647, "
+				      "or one Id, found %s (1 and 2 are heartbeats)",
+				      pg_reader_show(reader, node));
+	route->first = first;
+	route->last = last;
+	return 0;
+}
+
+static const struct pg_field route_fields[] = {
+	PG_FIELD(struct pg_route_config, name, pg_read_name, .required = true),
+	{ .name = "ids",
+	  .read = read_ids,
+	  .size = sizeof(struct pg_route_config),
+	  .required = true },
+	{ .name = "socket",
+	  .read = pg_read_path,
+	  .offset = offsetof(struct pg_route_config, socket.socket),
+	  .size = PG_CONFIG_SOCKET_MAX,
+	  .required = true },
+	{ .name = "group",
+	  .read = read_group,
+	  .offset = offsetof(struct pg_route_config, socket.group),
+	  .size = PG_CONFIG_GROUP_MAX },
+	{ .name = "mode",
+	  .read = read_file_mode,
+	  .offset = offsetof(struct pg_route_config, socket.mode),
+	  .size = sizeof(mode_t) },
+	{ .name = NULL },
+};
+
+/* Compares the last route with those before it. */
+static int check_route(struct pg_reader *reader, const struct pg_yaml_node *node,
+		       const struct pg_app_config *app)
+{
+	const struct pg_route_config *last = &app->routes[app->route_count - 1];
+
+	for (const struct pg_route_config *other = app->routes; other < last; other++) {
+		if (!strcmp(other->name, last->name))
+			return pg_reader_fail(reader, pg_yaml_find(node, "name")->line,
+					      "the name \"%s\" is that of routes[%zu] too",
+					      last->name, (size_t)(other - app->routes));
+		if (other->first <= last->last && last->first <= other->last)
+			return pg_reader_fail(reader, pg_yaml_find(node, "ids")->line,
+					      "%u-%u overlaps %u-%u of \"%s\": an Id has one route",
+					      last->first, last->last, other->first, other->last,
+					      other->name);
+	}
+	return 0;
+}
+
+static int read_route(struct pg_reader *reader, const struct pg_yaml_node *node, size_t index,
+		      void *context)
+{
+	static const struct pg_field section = { .fields = route_fields };
+	struct pg_app_config *app = context;
+	struct pg_route_config *route = &app->routes[index];
+	int rc;
+
+	strcpy(route->socket.group, "packgate");
+	route->socket.mode = 0660;
+	rc = pg_read_section(reader, &section, node, route);
+	if (rc)
+		return rc;
+	app->route_count = index + 1;
+	return check_route(reader, node, app);
+}
+
+static int read_routes(struct pg_reader *reader, const struct pg_field *field,
+		       const struct pg_yaml_node *node, void *ret_value)
+{
+	return pg_read_list(reader, node, PG_CONFIG_ROUTES_MAX, "routes", read_route, ret_value);
+}
+
+#define APP_SOCKET(member, reader)                                        \
+	{                                                                 \
+		.name = #member, .read = (reader),                        \
+		.offset = offsetof(struct pg_app_config, main.member),    \
+		.size = sizeof(((struct pg_app_config *)0)->main.member), \
+	}
+
+static const struct pg_field app_fields[] = {
+	APP_SOCKET(socket, pg_read_path),
+	APP_SOCKET(group, read_group),
+	APP_SOCKET(mode, read_file_mode),
+	{ .name = "routes", .read = read_routes, .size = sizeof(struct pg_app_config) },
+	{ .name = NULL },
+};
+
+#define ENTRANCE(member, ...) PG_FIELD(struct pg_entrance_config, member, __VA_ARGS__)
+#define TLS_PATH(member)                                                    \
+	{                                                                   \
+		.name = #member, .read = pg_read_path,                      \
+		.offset = offsetof(struct pg_entrance_config, tls.member) - \
+			  offsetof(struct pg_entrance_config, tls),         \
+		.size = PG_CONFIG_PATH_MAX, .required = true,               \
+	}
+
+static const struct pg_field tls_fields[] = {
+	TLS_PATH(certificate),
+	TLS_PATH(key),
+	{ .name = NULL },
+};
+
+static const struct pg_field entrance_fields[] = {
+	ENTRANCE(name, pg_read_name, .required = true),
+	ENTRANCE(endpoint, pg_read_name, .required = true),
+	ENTRANCE(address, read_address),
+	ENTRANCE(port, pg_read_number, .required = true, .min = 1, .max = UINT16_MAX),
+	ENTRANCE(max_connections, pg_read_number, .min = 1, .max = 1u << 20),
+	ENTRANCE(idle_seconds, pg_read_number, .min = 1, .max = UINT16_MAX),
+	ENTRANCE(tls, pg_read_section, .fields = tls_fields),
+	{ .name = NULL },
+};
+
+/* Compares the last entrance with those before it. */
+static int check_entrance(struct pg_reader *reader, const struct pg_yaml_node *node,
+			  const struct pg_config *config)
+{
+	const struct pg_entrance_config *last = &config->entrances[config->entrance_count - 1];
+	char address[PG_ADDRESS_TEXT];
+
+	for (const struct pg_entrance_config *other = config->entrances; other < last; other++) {
+		if (!strcmp(other->name, last->name))
+			return pg_reader_fail(reader, pg_yaml_find(node, "name")->line,
+					      "the name \"%s\" is that of tcp_entrances[%zu] too",
+					      last->name, (size_t)(other - config->entrances));
+		if (other->port == last->port && pg_address_equal(&other->address, &last->address))
+			return pg_reader_fail(reader, pg_yaml_find(node, "port")->line,
+					      "address %s and port %u are those of \"%s\" too",
+					      pg_address_print(&last->address, address), last->port,
+					      other->name);
+	}
+	return 0;
+}
+
+static int read_entrance(struct pg_reader *reader, const struct pg_yaml_node *node, size_t index,
+			 void *context)
+{
+	static const struct pg_field section = { .fields = entrance_fields };
+	struct pg_config *config = context;
+	struct pg_entrance_config *entrance = &config->entrances[index];
+	int rc;
+
+	entrance->max_connections = 10000;
+	entrance->idle_seconds = 60;
+	pg_address_parse("0.0.0.0", &entrance->address, NULL);
+	rc = pg_read_section(reader, &section, node, entrance);
+	if (rc)
+		return rc;
+	config->entrance_count = index + 1;
+	return check_entrance(reader, node, config);
+}
+
+static int read_entrances(struct pg_reader *reader, const struct pg_field *field,
+			  const struct pg_yaml_node *node, void *ret_value)
+{
+	return pg_read_list(reader, node, PG_CONFIG_ENTRANCES_MAX, "entrances", read_entrance,
+			    ret_value);
+}
+
 static const struct pg_field socket_fields[] = {
 	PG_FIELD(struct pg_socket_config, socket, pg_read_path),
 	PG_FIELD(struct pg_socket_config, group, read_group),
@@ -374,7 +554,8 @@ static const struct pg_field config_fields[] = {
 	CONFIG(instance, pg_read_name),
 	{ .name = "interfaces", .read = read_interfaces, .size = sizeof(struct pg_config) },
 	{ .name = "endpoints", .read = read_endpoints, .size = sizeof(struct pg_config) },
-	CONFIG(app, pg_read_section, .fields = socket_fields),
+	{ .name = "tcp_entrances", .read = read_entrances, .size = sizeof(struct pg_config) },
+	CONFIG(app, pg_read_section, .fields = app_fields),
 	CONFIG(control, pg_read_section, .fields = socket_fields),
 	CONFIG(metrics, pg_read_section, .fields = metrics_fields),
 	CONFIG(state, pg_read_section, .fields = state_fields),
@@ -393,9 +574,9 @@ static const struct pg_field config_fields[] = {
 static void set_defaults(struct pg_config *config)
 {
 	strcpy(config->instance, "default");
-	strcpy(config->app.socket, "/run/packgate/app.sock");
-	strcpy(config->app.group, "packgate");
-	config->app.mode = 0660;
+	strcpy(config->app.main.socket, "/run/packgate/app.sock");
+	strcpy(config->app.main.group, "packgate");
+	config->app.main.mode = 0660;
 	strcpy(config->control.socket, "/run/packgate/control.sock");
 	strcpy(config->control.group, "packgate");
 	config->control.mode = 0660;
@@ -408,22 +589,91 @@ static void set_defaults(struct pg_config *config)
 	strcpy(config->handshake.key, "/etc/packgate/server.key");
 }
 
+/* The line of a socket's path, or of what stands for it. */
+static unsigned int socket_line(const struct pg_yaml_node *root, const char *section)
+{
+	const struct pg_yaml_node *node = pg_yaml_find(pg_yaml_find(root, section), "socket");
+
+	return node ? node->line : root->line;
+}
+
+static const struct pg_yaml_node *item(const struct pg_yaml_node *list, size_t index)
+{
+	const struct pg_yaml_node *node = list->first;
+
+	while (index--)
+		node = node->next;
+	return node;
+}
+
+/* Every socket has a path of its own. */
+static int check_sockets(struct pg_reader *reader, const struct pg_yaml_node *root,
+			 const struct pg_config *config)
+{
+	const struct pg_yaml_node *routes = pg_yaml_find(pg_yaml_find(root, "app"), "routes");
+	const struct pg_app_config *app = &config->app;
+
+	if (!strcmp(app->main.socket, config->control.socket))
+		return pg_reader_fail(
+			reader,
+			socket_line(root, pg_yaml_find(pg_yaml_find(root, "control"), "socket")
+						  ? "control"
+						  : "app"),
+			"app.socket and control.socket are the same path");
+	for (size_t i = 0; i < app->route_count; i++) {
+		const char *path = app->routes[i].socket.socket;
+		bool taken =
+			!strcmp(path, app->main.socket) || !strcmp(path, config->control.socket);
+
+		for (size_t j = 0; j < i; j++)
+			taken |= !strcmp(path, app->routes[j].socket.socket);
+		if (taken)
+			return pg_reader_fail(
+				reader, pg_yaml_find(item(routes, i), "socket")->line,
+				"app.routes[%zu].socket is the path of another socket", i);
+	}
+	return 0;
+}
+
+/* An entrance leads to an endpoint that speaks messages. */
+static int check_entrances(struct pg_reader *reader, const struct pg_yaml_node *root,
+			   const struct pg_config *config)
+{
+	const struct pg_yaml_node *entrances = pg_yaml_find(root, "tcp_entrances");
+
+	for (size_t i = 0; i < config->entrance_count; i++) {
+		const char *name = config->entrances[i].endpoint;
+		const struct pg_endpoint_config *endpoint = config->endpoints;
+		const struct pg_endpoint_config *end = endpoint + config->endpoint_count;
+		unsigned int line = pg_yaml_find(item(entrances, i), "endpoint")->line;
+
+		while (endpoint < end && strcmp(endpoint->name, name))
+			endpoint++;
+		if (endpoint == end)
+			return pg_reader_fail(reader, line,
+					      "tcp_entrances[%zu].endpoint: there is no endpoint "
+					      "\"%s\"",
+					      i, name);
+		if (endpoint->format != PG_FORMAT_MESSAGE)
+			return pg_reader_fail(reader, line,
+					      "tcp_entrances[%zu].endpoint: \"%s\" needs format: "
+					      "message, TCP has no packets",
+					      i, name);
+	}
+	return 0;
+}
+
 /* Rules that join two sections. */
 static int check_config(struct pg_reader *reader, const struct pg_yaml_node *root,
 			const struct pg_config *config)
 {
-	const struct pg_yaml_node *node;
+	int rc;
 
 	if (config->mode == PG_MODE_GENERIC && !config->allow_generic)
 		return pg_reader_fail(reader, pg_yaml_find(root, "mode")->line,
 				      "mode: generic needs allow_generic: on");
-	if (strcmp(config->app.socket, config->control.socket))
-		return 0;
-	node = pg_yaml_find(pg_yaml_find(root, "control"), "socket");
-	if (!node)
-		node = pg_yaml_find(pg_yaml_find(root, "app"), "socket");
-	return pg_reader_fail(reader, node->line,
-			      "app.socket and control.socket are the same path");
+	rc = check_sockets(reader, root, config);
+	return rc ? rc : check_entrances(reader, root, config);
 }
 
 static int read_config(struct pg_reader *reader, const struct pg_yaml_node *root,

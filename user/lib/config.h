@@ -24,6 +24,8 @@
 #define PG_CONFIG_BYTES_MAX	 (1u << 20)
 #define PG_CONFIG_ENDPOINTS_MAX	 256
 #define PG_CONFIG_NAMESPACES_MAX 64
+#define PG_CONFIG_ROUTES_MAX	 7
+#define PG_CONFIG_ENTRANCES_MAX	 16
 #define PG_CONFIG_NAME_MAX	 32   /* of an instance or endpoint, terminator included */
 #define PG_CONFIG_NAMESPACE_MAX	 128  /* likewise */
 #define PG_CONFIG_GROUP_MAX	 64   /* likewise */
@@ -143,7 +145,10 @@ const char *pg_cookie_name(enum pg_cookie cookie);
 	X(half_open, 4096, 1, PG_SESSIONS_MAX, "sessions",                                         \
 	  "sessions in the middle of a handshake")                                                 \
 	X(acks_per_session_per_second, 1000, 1, 1000, "acks/s",                                    \
-	  "duplicates of one session that are acked again, in a second")
+	  "duplicates of one session that are acked again, in a second")                           \
+	X(message_bytes, 1048576, 64, 16777216, "bytes", "body of a message, format: message")     \
+	X(tcp_buffer_bytes, 268435456, 1048576, 2147483648u, "bytes",                              \
+	  "memory for what waits in and out of all TCP connections")
 
 struct pg_limits {
 #define PG_X(name, ...) uint32_t name;
@@ -190,6 +195,33 @@ struct pg_socket_config {
 	mode_t mode;
 };
 
+/* Messages of these Ids go to a socket of their own; ranges do not overlap, nor hold 1 and 2. */
+struct pg_route_config {
+	char name[PG_CONFIG_NAME_MAX]; /* a-z 0-9 _ -, unique */
+	uint32_t first, last;
+	struct pg_socket_config socket; /* a path of its own */
+};
+
+struct pg_app_config {
+	struct pg_socket_config main; /* what no route takes */
+	size_t route_count;
+	struct pg_route_config routes[PG_CONFIG_ROUTES_MAX];
+};
+
+/* A TCP port that speaks the messages of an endpoint. Names are unique, and so are listeners. */
+struct pg_entrance_config {
+	char name[PG_CONFIG_NAME_MAX];	   /* a-z 0-9 _ - */
+	char endpoint[PG_CONFIG_NAME_MAX]; /* of one with format: message */
+	struct pg_address address;	   /* default 0.0.0.0 */
+	uint16_t port;			   /* host order */
+	uint32_t max_connections;	   /* default 10000 */
+	uint32_t idle_seconds;		   /* default 60 */
+	struct {
+		char certificate[PG_CONFIG_PATH_MAX]; /* PEM, the chain; "" = no TLS */
+		char key[PG_CONFIG_PATH_MAX];	      /* PEM */
+	} tls;
+};
+
 struct pg_metrics_config {
 	bool on;
 	struct pg_peer listen; /* only if on */
@@ -230,7 +262,9 @@ struct pg_config {
 	char interfaces[PG_INTERFACES_MAX][PG_NAME_MAX];
 	size_t endpoint_count;
 	struct pg_endpoint_config endpoints[PG_CONFIG_ENDPOINTS_MAX];
-	struct pg_socket_config app;
+	size_t entrance_count;
+	struct pg_entrance_config entrances[PG_CONFIG_ENTRANCES_MAX];
+	struct pg_app_config app;
 	struct pg_socket_config control;
 	struct pg_metrics_config metrics;
 	struct pg_state_config state;
