@@ -19,7 +19,7 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 -I
 	-I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
 LIB_LIBS   := -lcrypto $(if $(filter x86_64,$(shell uname -m)),-lIPSec_MB)
-AGENT_LIBS := -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
+AGENT_LIBS := -lssl -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
 CLI_LIBS   := -lcurl -ljansson -lbpf -lyaml -lncurses -ltinfo -lpthread -lm
 
 LIB_SRC   := $(wildcard user/lib/*.c)

@@ -47,9 +47,10 @@ static int fuzz_record(void *context, const struct pg_app_connection *connection
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct context context = { 0 };
-	struct pg_app_server server = {
-		.handlers = { .hello = fuzz_hello, .record = fuzz_record, .context = &context }
-	};
+	struct pg_app_server server = { .handlers = { .hello = fuzz_hello,
+
+						      .record = fuzz_record,
+						      .context = &context } };
 	struct client client = { .used = true };
 	uint32_t at = 0;
 

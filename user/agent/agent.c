@@ -135,6 +135,31 @@ static void attach_all(struct pg_agent *agent)
 			pg_error_log("%s", error.text);
 }
 
+/* The entrances' endpoints are those that are configured now. */
+static void apply_entrances(struct pg_agent *agent, struct pg_tcp_plan *plan)
+{
+	const struct pg_entrance_config *entrance;
+
+	for (uint32_t i = 0; (entrance = pg_tcp_plan_entrance(plan, i)); i++)
+		pg_tcp_plan_set_endpoint(plan, i, pg_endpoint_find(agent, entrance->endpoint));
+	pg_tcp_gateway_apply(agent->tcp, plan);
+}
+
+static int open_entrances(struct pg_agent *agent, struct pg_error *error)
+{
+	struct pg_tcp_plan *plan;
+	int err;
+
+	err = pg_tcp_gateway_open(&agent->tcp, error);
+	if (!err)
+		err = pg_tcp_gateway_plan(agent->tcp, agent->config, &plan, error);
+	if (err)
+		return err;
+	pg_tcp_gateway_set_view(agent->tcp, agent->view);
+	apply_entrances(agent, plan);
+	return 0;
+}
+
 static int bring_up(struct pg_agent *agent, struct pg_error *error)
 {
 	struct pg_reload_result ignored = { 0 };
@@ -162,6 +187,9 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 	pg_agent_publish_view(agent);
 	pg_sessions_restored(agent);
 	pg_endpoints_handlers(agent, &handlers);
+	err = open_entrances(agent, error);
+	if (err)
+		return err;
 	err = pg_app_server_open(&agent->config->app, &handlers, &agent->apps, error);
 	if (!err)
 		err = pg_followers_open(agent, error);
@@ -226,7 +254,10 @@ void pg_agent_close(struct pg_agent *agent)
 	pg_followers_close(agent);
 	for (uint32_t i = 0; i < agent->worker_count; i++)
 		pg_worker_stop(agent->workers[i]);
+	/* its thread hands views and records to the gateway's */
 	pg_app_server_close(agent->apps);
+	pg_tcp_gateway_close(agent->tcp);
+	agent->tcp = NULL;
 	if (ran)
 		pg_sessions_save(agent);
 	if (agent->store)
@@ -316,6 +347,7 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 {
 	struct pg_config *config = NULL, *old;
 	struct pg_reload_result result = { 0 };
+	struct pg_tcp_plan *plan = NULL;
 	int err;
 
 	err = pg_config_load(agent->config_path, &config, error);
@@ -323,8 +355,13 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 		return err;
 	pg_agent_lock(agent);
 	note_restart(agent->config, config, &result);
-	err = pg_endpoints_apply(agent, config, &result, error);
-	if (!err) {
+	err = pg_tcp_gateway_plan(agent->tcp, config, &plan, error);
+	if (!err)
+		err = pg_endpoints_apply(agent, config, &result, error);
+	if (err) {
+		pg_tcp_plan_free(plan);
+	} else {
+		apply_entrances(agent, plan);
 		publish_limits(agent, config);
 		pthread_rwlock_wrlock(&agent->config_lock);
 		old = agent->config;
@@ -470,17 +507,31 @@ int pg_agent_gate_counts(struct pg_agent *agent, struct pg_gate_counts *ret_coun
 	return err;
 }
 
+static void add_counts(const struct pg_worker_counts *from, struct pg_worker_counts *to)
+{
+	const uint64_t *words = (const uint64_t *)from;
+	uint64_t *sums = (uint64_t *)to;
+
+	for (size_t i = 0; i < sizeof(*from) / sizeof(uint64_t); i++)
+		sums[i] += words[i];
+}
+
 void pg_agent_worker_counts(struct pg_agent *agent, struct pg_worker_counts *ret_counts)
 {
 	memset(ret_counts, 0, sizeof(*ret_counts));
-	for (uint32_t i = 0; i < agent->worker_count; i++) {
-		const struct pg_worker_counts *from = pg_worker_counts(agent->workers[i]);
-		const uint64_t *words = (const uint64_t *)from;
-		uint64_t *to = (uint64_t *)ret_counts;
+	for (uint32_t i = 0; i < agent->worker_count; i++)
+		add_counts(pg_worker_counts(agent->workers[i]), ret_counts);
+	add_counts(pg_tcp_gateway_counts(agent->tcp), ret_counts);
+}
 
-		for (size_t j = 0; j < sizeof(*from) / sizeof(uint64_t); j++)
-			to[j] += words[j];
-	}
+size_t pg_agent_tcp_entrances(struct pg_agent *agent, struct pg_tcp_entrance *rows)
+{
+	size_t count;
+
+	pg_agent_lock(agent);
+	count = pg_tcp_gateway_status(agent->tcp, rows);
+	pg_agent_unlock(agent);
+	return count;
 }
 
 int pg_agent_xsk_status(struct pg_agent *agent, struct pg_xsk_status **ret_rows, size_t *ret_count)

@@ -203,6 +203,42 @@ struct pg_worker_counts {
 
 void pg_agent_worker_counts(struct pg_agent *agent, struct pg_worker_counts *ret_counts);
 
+/* Why a TCP connection ended: X(NAME, number, label, help). */
+#define PG_TCP_CLOSES(X)                                                             \
+	X(CLIENT, 0, "client", "the client ended it")                                \
+	X(RESET, 1, "reset", "the connection broke")                                 \
+	X(APPLICATION, 2, "application", "the application ended it")                 \
+	X(IDLE, 3, "idle", "nothing was sent or taken for idle_seconds")             \
+	X(STALLED, 4, "stalled", "no application took its message for idle_seconds") \
+	X(MALFORMED, 5, "malformed", "its bytes are not messages")                   \
+	X(TLS, 6, "tls", "the TLS handshake failed, or took longer than 10 s")       \
+	X(MEMORY, 7, "memory", "tcp_buffer_bytes is reached, or no memory is left")  \
+	X(REMOVED, 8, "removed", "the entrance was removed or changed, or the agent stops")
+
+enum pg_tcp_close {
+#define PG_X(name, number, ...) PG_TCP_CLOSE_##name = number,
+	PG_TCP_CLOSES(PG_X)
+#undef PG_X
+};
+
+#define PG_TCP_CLOSE_SLOTS 16
+
+struct pg_tcp_entrance {
+	char name[PG_CONFIG_NAME_MAX];
+	char endpoint[PG_CONFIG_NAME_MAX];
+	struct pg_peer listen;
+	bool tls;
+	uint32_t connections, max_connections;
+	uint64_t accepted;
+	uint64_t refused; /* beyond max_connections, or for want of descriptors or memory */
+	uint64_t stalls;  /* times a message had to wait for its application */
+	uint64_t closed[PG_TCP_CLOSE_SLOTS];
+	uint64_t malformed[PG_MALFORMED_SLOTS];
+};
+
+/* The TCP entrances; rows has room for PG_CONFIG_ENTRANCES_MAX. Returns how many there are. */
+size_t pg_agent_tcp_entrances(struct pg_agent *agent, struct pg_tcp_entrance *rows);
+
 /* AF_XDP ring statistics of one socket (struct xdp_statistics). */
 struct pg_xsk_status {
 	char interface[PG_NAME_MAX];

@@ -212,6 +212,8 @@ int pg_agent_publish_view(struct pg_agent *agent)
 	fill_view(agent, view);
 	for (uint32_t i = 0; i < agent->worker_count; i++)
 		pg_worker_set_view(agent->workers[i], view);
+	if (agent->tcp)
+		pg_tcp_gateway_set_view(agent->tcp, view);
 	free(agent->view);
 	agent->view = view;
 	return 0;
@@ -473,34 +475,43 @@ static void handle_gone(void *context, const struct pg_app_connection *connectio
 	pg_agent_unlock(agent);
 }
 
+/* To the thread that has the session. */
+static int post_record(struct pg_inbox *inbox, const struct pg_app_connection *connection,
+		       const struct pg_app_record_in *record)
+{
+	struct pg_message *message = pg_message_new(PG_MESSAGE_APP, record->bytes, record->length);
+
+	if (!message)
+		return -EAGAIN;
+	message->app.connection = connection->id;
+	message->app.handle = record->session;
+	message->app.slot = PG_HANDLE_SLOT(record->session);
+	message->app.stream = record->stream;
+	message->app.message = record->message;
+	message->app.kind = record->kind;
+	if (pg_inbox_post(inbox, message)) {
+		free(message);
+		return -EAGAIN;
+	}
+	return 0;
+}
+
 static int handle_record(void *context, const struct pg_app_connection *connection,
 			 const struct pg_app_record_in *record, const char **ret_why)
 {
 	struct pg_agent *agent = context;
 	uint32_t slot = PG_HANDLE_SLOT(record->session);
-	struct pg_message *message;
 	uint8_t owner;
 
+	if (record->transport == PG_APP_TCP)
+		return post_record(pg_tcp_gateway_inbox(agent->tcp), connection, record);
 	owner = slot < agent->table->slots ? atomic_load(&agent->table->owners[slot])
 					   : PG_OWNER_NONE;
 	if (owner >= agent->worker_count || agent->maps->windows[slot].handle != record->session) {
 		*ret_why = "record refused: there is no such session";
 		return -ENOENT;
 	}
-	message = pg_message_new(PG_MESSAGE_APP, record->bytes, record->length);
-	if (!message)
-		return -EAGAIN;
-	message->app.connection = connection->id;
-	message->app.handle = record->session;
-	message->app.slot = slot;
-	message->app.stream = record->stream;
-	message->app.message = record->message;
-	message->app.kind = record->kind;
-	if (pg_inbox_post(pg_worker_inbox(agent->workers[owner]), message)) {
-		free(message);
-		return -EAGAIN;
-	}
-	return 0;
+	return post_record(pg_worker_inbox(agent->workers[owner]), connection, record);
 }
 
 void pg_endpoints_handlers(struct pg_agent *agent, struct pg_app_handlers *ret_handlers)

@@ -10,6 +10,7 @@
 #include "locals.h"
 #include "session_table.h"
 #include "store.h"
+#include "tcp_gateway.h"
 #include "view.h"
 #include "worker.h"
 
@@ -44,6 +45,7 @@ struct pg_agent {
 	struct pg_store *store;
 	struct pg_locals *locals;
 	struct pg_app_server *apps;
+	struct pg_tcp_gateway *tcp;
 	struct pg_app_config routes; /* in force since the start */
 	uint32_t message_bytes;
 	struct interface interfaces[PG_INTERFACES_MAX];

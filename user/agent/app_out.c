@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,6 +51,7 @@ bool pg_app_out_ready(struct pg_app_out *out, uint32_t bytes)
 		return false;
 	if (out->queued && out->queued + (uint64_t)bytes + PG_APP_EVENT_ROOM > PG_APP_DATAGRAM_MAX)
 		return false;
+	out->room = PG_APP_DATAGRAM_MAX;
 	if (out->queued + bytes + PG_APP_EVENT_ROOM > out->room)
 		out->room = out->queued + bytes + PG_APP_EVENT_ROOM;
 	return true;
@@ -115,8 +117,9 @@ int pg_app_out_put(struct pg_app_out *out, const struct pg_app_record *record, c
 	for (;; at += part, length -= part) {
 		part = length < RECORD_MOST ? length : RECORD_MOST;
 		if (open_datagram(out, part)) {
-			/* half a message is of no use to anybody */
+			/* half a message is of no use to anybody: the application must know */
 			out->dead = true;
+			shutdown(out->connection->fd, SHUT_RDWR);
 			forget_queue(out);
 			return -ENOMEM;
 		}
@@ -142,6 +145,11 @@ static void take_first(struct pg_app_out *out)
 
 void pg_app_out_flush(struct pg_app_out *out)
 {
+	/* what was gathered meanwhile follows the answer to hello */
+	if (out->first && !atomic_load(&out->connection->welcomed)) {
+		out->blocked = true;
+		return;
+	}
 	while (out->first && !out->dead) {
 		if (send(out->connection->fd, out->first->data, out->first->bytes,
 			 MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
@@ -156,6 +164,4 @@ void pg_app_out_flush(struct pg_app_out *out)
 		take_first(out);
 	}
 	out->blocked = false;
-	if (!out->queued)
-		out->room = PG_APP_DATAGRAM_MAX;
 }

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,7 @@ static void take_hello(struct pg_app_server *server, struct client *client,
 	}
 	client->serving = true;
 	send_record(client, PG_APP_HELLO, 0, 0, 0, reply);
+	atomic_store(&client->connection.welcomed, true);
 }
 
 static void forget_parts(struct client *client)

@@ -24,7 +24,8 @@ struct pg_app_record_in {
 struct pg_app_handlers {
 	/*
 	 * names: endpoint names, one a line. Writes the reply of hello, "name id" a line, or the
-	 * reason. 0 = the connection now serves these endpoints.
+	 * reason. 0 = the connection now serves these endpoints; no record leaves
+	 * before the reply.
 	 */
 	int (*hello)(void *context, const struct pg_app_connection *connection, const char *names,
 		     char *reply, size_t reply_bytes);

@@ -52,6 +52,7 @@ int pg_inbox_init(struct pg_inbox *inbox)
 	inbox->first = NULL;
 	inbox->last = &inbox->first;
 	inbox->frames = 0;
+	inbox->bytes = 0;
 	return 0;
 }
 
@@ -90,11 +91,14 @@ int pg_inbox_post(struct pg_inbox *inbox, struct pg_message *message)
 
 	message->next = NULL;
 	pthread_mutex_lock(&inbox->lock);
-	if (bounded(message) && inbox->frames >= PG_INBOX_FRAMES_MAX) {
+	if (bounded(message) && inbox->frames &&
+	    (inbox->frames >= PG_INBOX_FRAMES_MAX ||
+	     inbox->bytes + message->bytes > PG_INBOX_BYTES_MAX)) {
 		pthread_mutex_unlock(&inbox->lock);
 		return -EAGAIN;
 	}
 	inbox->frames += bounded(message);
+	inbox->bytes += bounded(message) ? message->bytes : 0;
 	wake = !inbox->first;
 	__atomic_store_n(inbox->last, message, __ATOMIC_RELEASE);
 	inbox->last = &message->next;
@@ -118,6 +122,7 @@ struct pg_message *pg_inbox_take(struct pg_inbox *inbox)
 		if (!message->next)
 			inbox->last = &inbox->first;
 		inbox->frames -= bounded(message);
+		inbox->bytes -= bounded(message) ? message->bytes : 0;
 	}
 	pthread_mutex_unlock(&inbox->lock);
 	return message;

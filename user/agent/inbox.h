@@ -33,13 +33,15 @@ enum pg_message_kind {
 	PG_MESSAGE_VIEW,
 	PG_MESSAGE_XSK,
 	PG_MESSAGE_LIST,
-	PG_MESSAGE_APP,	     /* a record from an application */
-	PG_MESSAGE_RESERVED, /* the store's answer */
+	PG_MESSAGE_APP,	      /* a record from an application */
+	PG_MESSAGE_RESERVED,  /* the store's answer */
+	PG_MESSAGE_ENTRANCES, /* to the TCP gateway alone, as are VIEW, APP and STOP */
 	PG_MESSAGE_STOP,
 };
 
 struct pg_session_rows;
 struct pg_view;
+struct pg_tcp_plan;
 struct pg_xsk;
 struct pg_entry;
 
@@ -63,6 +65,7 @@ struct pg_message {
 			uint8_t code;
 		} close;
 		const struct pg_view *view;
+		struct pg_tcp_plan *plan;
 		struct {
 			struct pg_xsk *socket;
 			uint32_t ifindex;
@@ -90,13 +93,15 @@ struct pg_message {
 	uint8_t data[];
 };
 
-#define PG_INBOX_FRAMES_MAX 4096 /* frames and records that may wait */
+#define PG_INBOX_FRAMES_MAX 4096	/* frames and records that may wait */
+#define PG_INBOX_BYTES_MAX  (64u << 20) /* of theirs; a longer one only when nothing waits */
 
 struct pg_inbox {
 	pthread_mutex_t lock;
 	struct pg_message *first, **last;
 	uint32_t frames;
-	int wake_fd; /* eventfd */
+	uint64_t bytes; /* of the frames */
+	int wake_fd;	/* eventfd */
 };
 
 int pg_inbox_init(struct pg_inbox *inbox);

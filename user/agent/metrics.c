@@ -41,6 +41,7 @@ static void take_snapshot(struct pg_agent *agent, struct pg_metrics_snapshot *sn
 		snapshot->status.interface_count = 0;
 	pg_agent_xsk_status(agent, &snapshot->xsk, &snapshot->xsk_count);
 	pg_agent_session_counts(agent, &snapshot->sessions, &snapshot->session_count);
+	snapshot->entrance_count = pg_agent_tcp_entrances(agent, snapshot->entrances);
 	pg_listeners_sample(&snapshot->listeners, &snapshot->listener_count, &snapshot->netstat,
 			    &snapshot->netstat_count);
 	pg_listeners_merge(snapshot->listeners, &snapshot->listener_count);

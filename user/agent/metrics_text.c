@@ -327,6 +327,54 @@ static void write_listener(const struct exposition *e, const struct family *fami
 	}
 }
 
+/* argument: offset of the number, of 8 bytes */
+static void write_entrance(const struct exposition *e, const struct family *family)
+{
+	uint64_t value;
+
+	for (size_t i = 0; i < e->snapshot->entrance_count; i++) {
+		const struct pg_tcp_entrance *row = &e->snapshot->entrances[i];
+
+		memcpy(&value, (const char *)row + family->argument, sizeof(value));
+		SAMPLE(e, family, value, LABEL("entrance", row->name));
+	}
+}
+
+static void write_connections(const struct exposition *e, const struct family *family)
+{
+	for (size_t i = 0; i < e->snapshot->entrance_count; i++) {
+		const struct pg_tcp_entrance *row = &e->snapshot->entrances[i];
+
+		SAMPLE(e, family, family->argument ? row->max_connections : row->connections,
+		       LABEL("entrance", row->name));
+	}
+}
+
+static void write_tcp_closed(const struct exposition *e, const struct family *family)
+{
+	for (size_t i = 0; i < e->snapshot->entrance_count; i++) {
+		const struct pg_tcp_entrance *row = &e->snapshot->entrances[i];
+
+#define PG_X(name_, number, label, help) \
+	SAMPLE(e, family, row->closed[number], LABEL("entrance", row->name) LABEL("reason", label));
+		PG_TCP_CLOSES(PG_X)
+#undef PG_X
+	}
+}
+
+static void write_tcp_malformed(const struct exposition *e, const struct family *family)
+{
+	for (size_t i = 0; i < e->snapshot->entrance_count; i++) {
+		const struct pg_tcp_entrance *row = &e->snapshot->entrances[i];
+
+#define PG_X(name_, number, label, help)          \
+	SAMPLE(e, family, row->malformed[number], \
+	       LABEL("entrance", row->name) LABEL("reason", label));
+		PG_MESSAGE_MALFORMED(PG_X)
+#undef PG_X
+	}
+}
+
 static void write_netstat(const struct exposition *e, const struct family *family)
 {
 	uint64_t value;
@@ -347,6 +395,11 @@ static void write_netstat(const struct exposition *e, const struct family *famil
 	{                                                                           \
 		"tcp_" name, GAUGE, "", "netns,address,port", help, write_listener, \
 			offsetof(struct pg_listener_sample, field)                  \
+	}
+#define ENTRANCE(field, help)                                                          \
+	{                                                                              \
+		"tcp_entrance_" #field, COUNTER, "", "entrance", help, write_entrance, \
+			offsetof(struct pg_tcp_entrance, field)                        \
 	}
 #define XSK(field, help)                                                        \
 	{                                                                       \
@@ -403,6 +456,17 @@ static const struct family families[] = {
 	XSK(rx_ring_full, "frames that found the receive ring full"),
 	XSK(rx_fill_ring_empty_descs, "times the fill ring was found empty"),
 	XSK(tx_ring_empty_descs, "times the transmit ring was found empty"),
+	{ "tcp_entrance_connections", GAUGE, "", "entrance", "connections of a TCP entrance",
+	  write_connections, 0 },
+	{ "tcp_entrance_connections_limit", GAUGE, "", "entrance",
+	  "connections that the entrance may have", write_connections, 1 },
+	ENTRANCE(accepted, "connections accepted"),
+	ENTRANCE(refused, "connections refused: beyond max_connections, or no descriptor left"),
+	ENTRANCE(stalls, "times a message had to wait for its application"),
+	{ "tcp_entrance_closed", COUNTER, "", "entrance,reason", "connections that ended",
+	  write_tcp_closed, 0 },
+	{ "tcp_entrance_malformed", COUNTER, "", "entrance,reason",
+	  "connections closed because their bytes are not messages", write_tcp_malformed, 0 },
 	LISTENER("accept_queue_length", accept_length, "connections that wait for accept"),
 	LISTENER("accept_queue_limit", accept_limit, "room of the accept queue"),
 	LISTENER("syn_queue_length", syn_length, "connection requests in the SYN queue"),
@@ -442,10 +506,20 @@ void pg_metrics_expose(const struct pg_metrics_snapshot *snapshot, FILE *file)
 /* --- docs/metrics.md ---------------------------------------------------------------------------
  */
 
+static void write_closes(FILE *file)
+{
+	fputs("\n## Reasons of `packgate_tcp_entrance_closed_total`\n\n"
+	      "| reason | meaning |\n|---|---|\n",
+	      file);
+#define PG_X(name, number, label, help) fprintf(file, "| `%s` | %s |\n", label, help);
+	PG_TCP_CLOSES(PG_X)
+#undef PG_X
+}
+
 static void write_malformed_reasons(FILE *file)
 {
-	fputs("\n## Reasons of `packgate_messages_malformed_total`\n\n"
-	      "Also the reasons with which a TCP connection is closed as malformed.\n\n"
+	fputs("\n## Reasons of `packgate_messages_malformed_total` and "
+	      "`packgate_tcp_entrance_malformed_total`\n\n"
 	      "| reason | meaning |\n|---|---|\n",
 	      file);
 #define PG_X(name, number, label, help) fprintf(file, "| `%s` | %s |\n", label, help);
@@ -506,5 +580,6 @@ void pg_metrics_write_doc(FILE *file)
 	      file);
 	write_reasons(file, true);
 	write_malformed_reasons(file);
+	write_closes(file);
 	write_words(file);
 }

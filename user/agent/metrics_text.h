@@ -34,6 +34,8 @@ struct pg_metrics_snapshot {
 	size_t session_count;
 	struct pg_listener_sample *listeners;
 	size_t listener_count;
+	struct pg_tcp_entrance entrances[PG_CONFIG_ENTRANCES_MAX];
+	size_t entrance_count;
 	struct pg_netstat_sample *netstat;
 	size_t netstat_count;
 };

@@ -11,8 +11,9 @@
 /* An application that said hello. Its fd stays open while a view that names it is in use. */
 struct pg_app_connection {
 	int fd;
-	uint64_t id;	/* never reused */
-	uint32_t index; /* < PG_APPS_MAX, unique among living connections */
+	uint64_t id;	       /* never reused */
+	uint32_t index;	       /* < PG_APPS_MAX, unique among living connections */
+	_Atomic bool welcomed; /* hello was answered: records may follow */
 	uint32_t place; /* the socket it came to: 0 = the main one, i + 1 = that of route i */
 };
 

@@ -113,6 +113,8 @@ static bool handle(struct pg_worker *worker, struct pg_message *message, int *re
 		break;
 	case PG_MESSAGE_RESERVED:
 		return !pg_worker_reserved(worker, message);
+	case PG_MESSAGE_ENTRANCES:
+		break;
 	case PG_MESSAGE_STOP:
 		worker->stopping = true;
 		break;
