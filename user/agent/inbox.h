@@ -90,7 +90,7 @@ struct pg_message {
 		} reserved;
 	};
 	uint32_t bytes;
-	uint8_t data[];
+	uint8_t data[] __attribute__((aligned(8)));
 };
 
 #define PG_INBOX_FRAMES_MAX 4096	/* frames and records that may wait */

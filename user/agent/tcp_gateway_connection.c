@@ -93,7 +93,7 @@ static void watch(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *conn
 {
 	const struct pg_tcp_stream *stream = &connection->stream;
 	struct epoll_event event = { .data.ptr = connection };
-	bool full = pg_tcp_output_waiting(connection) >= PG_TCP_OUT_BYTES;
+	bool full = pg_tcp_output_full(connection);
 
 	if (!connection->holding && !connection->rest && !connection->ended &&
 	    !connection->leaving && !full && !(stream->handshaking && stream->wants_write))
@@ -422,8 +422,7 @@ static bool feed(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *conne
 	bool good = true;
 	int result, err = 0;
 
-	while (at < bytes && good && !connection->holding &&
-	       pg_tcp_output_waiting(connection) < PG_TCP_OUT_BYTES) {
+	while (at < bytes && good && !connection->holding && !pg_tcp_output_full(connection)) {
 		result = pg_message_parse(&connection->parser, data + at, bytes - at, &consumed,
 					  &message);
 		if (result < 0) {
@@ -472,7 +471,7 @@ static bool read_socket(struct pg_tcp_gateway *gateway, struct pg_tcp_connection
 	for (int turn = 0; turn < READ_TURNS || pg_tcp_stream_pending(&connection->stream);
 	     turn++) {
 		if (connection->holding || connection->rest || connection->ended ||
-		    connection->leaving || pg_tcp_output_waiting(connection) >= PG_TCP_OUT_BYTES)
+		    connection->leaving || pg_tcp_output_full(connection))
 			return true;
 		count = pg_tcp_stream_read(&connection->stream, gateway->read_buffer,
 					   sizeof(gateway->read_buffer));
@@ -512,7 +511,7 @@ static bool take_kept(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *
 		connection->held_copy = NULL;
 		unstall(connection);
 	}
-	if (!connection->rest || pg_tcp_output_waiting(connection) >= PG_TCP_OUT_BYTES)
+	if (!connection->rest || pg_tcp_output_full(connection))
 		return true;
 	rest = TAKE_PTR(connection->rest);
 	bytes = connection->rest_bytes;
@@ -535,16 +534,25 @@ static bool settle(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *con
 	return true;
 }
 
-/* Goes on with kept bytes and the socket until nothing moves or it is the others' turn. */
-static void go_on(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection)
+/*
+ * Looks at what was kept and sends what comes of it, until nothing is kept or it has to wait for
+ * an event: a message held by its application, or full output. False when it was closed.
+ */
+static bool drain_kept(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection)
 {
 	do {
 		if (!take_kept(gateway, connection) || !settle(gateway, connection))
-			return;
-	} while (connection->rest && !connection->holding &&
-		 pg_tcp_output_waiting(connection) < PG_TCP_OUT_BYTES);
-	if (read_socket(gateway, connection))
-		settle(gateway, connection);
+			return false;
+	} while (connection->rest && !connection->holding && !pg_tcp_output_full(connection));
+	return true;
+}
+
+/* Goes on with kept bytes and the socket until nothing moves or it is the others' turn. */
+static void go_on(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection)
+{
+	if (drain_kept(gateway, connection) && read_socket(gateway, connection) &&
+	    settle(gateway, connection))
+		drain_kept(gateway, connection);
 }
 
 void pg_tcp_connection_event(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection,
@@ -669,8 +677,10 @@ static const char *send_message(struct pg_tcp_gateway *gateway,
 		pg_tcp_connection_close(gateway, connection, PG_TCP_CLOSE_MEMORY);
 		return NULL;
 	}
-	connection->active_ms = connection->ended ? gateway->now_ms : connection->active_ms;
-	settle(gateway, connection);
+	if (connection->ended)
+		connection->active_ms = gateway->now_ms;
+	/* what it takes may let kept bytes go on */
+	go_on(gateway, connection);
 	return NULL;
 }
 

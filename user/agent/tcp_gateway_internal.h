@@ -13,7 +13,7 @@
 /* Shared by the files of the TCP gateway; nobody else includes it. */
 
 #define PG_TCP_READ_BYTES   65536
-#define PG_TCP_OUT_BYTES    262144 /* of output that may wait in front of another message */
+#define PG_TCP_OUT_BYTES    262144 /* of output that may wait; reading goes on below half of it */
 #define PG_TCP_HANDSHAKE_MS 10000
 #define PG_TCP_LINGER_MS    5000 /* a half-closed connection waits so long for more answers */
 
@@ -72,6 +72,7 @@ struct pg_tcp_connection {
 	uint32_t announced[PG_APP_PLACES];
 	uint32_t events; /* what epoll waits for */
 	bool holding;
+	bool full;    /* too much output waits */
 	bool ended;   /* the client sends nothing more */
 	bool leaving; /* closed once its output is taken */
 	uint8_t leaving_why;
@@ -132,6 +133,16 @@ bool pg_tcp_output_flush(struct pg_tcp_gateway *gateway, struct pg_tcp_connectio
 static inline uint32_t pg_tcp_output_waiting(const struct pg_tcp_connection *connection)
 {
 	return connection->out_bytes - connection->out_at;
+}
+
+/* Full output is full until half of it is taken: not every byte wakes the reading. */
+static inline bool pg_tcp_output_full(struct pg_tcp_connection *connection)
+{
+	uint32_t waiting = pg_tcp_output_waiting(connection);
+
+	connection->full = waiting >= PG_TCP_OUT_BYTES ||
+			   (connection->full && waiting >= PG_TCP_OUT_BYTES / 2);
+	return connection->full;
 }
 
 /* Accounts for the memory a connection holds; false when the gateway's bound is passed. */
