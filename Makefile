@@ -12,7 +12,7 @@ BPFTOOL   ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 CFLAGS ?= -O2 -g
-PG_CFLAGS := -std=gnu11 $(WARN) -Iinclude -Iuser/lib -I$(BUILD)/bpf -D_GNU_SOURCE \
+PG_CFLAGS := -std=gnu11 $(WARN) -Iinclude -Iuser/lib -Iuser/decode -I$(BUILD)/bpf -D_GNU_SOURCE \
 	-DPG_VERSION='"$(VERSION)"' -MMD -MP -fPIC -fvisibility=hidden
 SAN    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 BPF_CFLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 -Iinclude -Ibpf \
@@ -20,9 +20,10 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 -I
 
 LIB_LIBS   := -lcrypto $(if $(filter x86_64,$(shell uname -m)),-lIPSec_MB)
 AGENT_LIBS := -lssl -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
-CLI_LIBS   := -lcurl -ljansson -lbpf -lyaml -lncurses -ltinfo -lpthread -lm
+CLI_LIBS   := -lpcap -lcurl -ljansson -lbpf -lyaml -lncurses -ltinfo -lpthread -lm
 
 LIB_SRC   := $(wildcard user/lib/*.c)
+DECODE_SRC := $(wildcard user/decode/*.c)
 AGENT_SRC := $(wildcard user/agent/*.c)
 CLI_SRC   := $(wildcard user/cli/*.c)
 BPF_SRC   := $(wildcard bpf/*.bpf.c)
@@ -31,6 +32,7 @@ PROG_SRC  := $(wildcard tests/prog/test_*.c)
 PROG_BPF  := $(wildcard tests/prog/*.bpf.c) $(wildcard tests/bench/*.bpf.c)
 
 LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/%.o)
+DECODE_OBJ := $(DECODE_SRC:user/%.c=$(BUILD)/%.o)
 AGENT_OBJ := $(AGENT_SRC:user/%.c=$(BUILD)/%.o)
 CLI_OBJ   := $(CLI_SRC:user/%.c=$(BUILD)/%.o)
 # agent and CLI read the configuration; a client that links the shared library has none
@@ -38,6 +40,7 @@ CONFIG_OBJ := $(addprefix $(BUILD)/lib/,config.o config_read.o config_yaml.o)
 SKELS     := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
 TEST_SKELS := $(patsubst tests/%.bpf.c,$(BUILD)/tests/%.skel.h,$(PROG_BPF))
 SAN_LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/san/%.o)
+SAN_DECODE_OBJ := $(DECODE_SRC:user/%.c=$(BUILD)/san/%.o)
 SAN_AGENT_OBJ := $(filter-out $(BUILD)/san/agent/main.o,$(AGENT_SRC:user/%.c=$(BUILD)/san/%.o))
 SAN_CLI_OBJ   := $(filter-out $(BUILD)/san/cli/main.o,$(CLI_SRC:user/%.c=$(BUILD)/san/%.o))
 UNIT_BIN  := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
@@ -75,7 +78,7 @@ $(BUILD)/packgated: $(AGENT_OBJ) $(BUILD)/libpackgate.a
 	$(say) CC $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(AGENT_LIBS)
 
-$(BUILD)/packgate: $(CLI_OBJ) $(BUILD)/libpackgate.a
+$(BUILD)/packgate: $(CLI_OBJ) $(DECODE_OBJ) $(BUILD)/libpackgate.a
 	$(say) CC $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(CLI_LIBS)
 
@@ -116,6 +119,11 @@ $(BUILD)/san/libpackgate.a: $(SAN_LIB_OBJ)
 	$(say) AR $@
 	$(Q)ar rcs $@ $^
 
+$(BUILD)/san/libdecode.a: $(SAN_DECODE_OBJ)
+	@rm -f $@
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
+
 $(BUILD)/san/libagent.a: $(SAN_AGENT_OBJ)
 	@rm -f $@
 	$(say) AR $@
@@ -126,15 +134,14 @@ $(BUILD)/san/libcli.a: $(SAN_CLI_OBJ)
 	$(say) AR $@
 	$(Q)ar rcs $@ $^
 
-# A unit test is one program over sanitized code; it may use the library and the modules of agent and
+# A unit test is one program over sanitized code: library, decoder, the modules of agent and
 # command line.
-$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/libpackgate.a $(BUILD)/san/libagent.a \
-		$(BUILD)/san/libcli.a
+SAN_LIBS := $(addprefix $(BUILD)/san/lib,agent.a cli.a decode.a packgate.a)
+$(BUILD)/tests/unit/%: tests/unit/%.c $(SAN_LIBS)
 	@mkdir -p $(@D)
 	$(say) CC $@
-	$(Q)$(CC) $(SAN) $(PG_CFLAGS) -Iuser/agent -Itests -o $@ $< $(BUILD)/san/libagent.a \
-		$(BUILD)/san/libcli.a $(BUILD)/san/libpackgate.a -lcmocka $(LIB_LIBS) $(AGENT_LIBS) \
-		$(CLI_LIBS)
+	$(Q)$(CC) $(SAN) $(PG_CFLAGS) -Iuser/agent -Itests -o $@ $< $(SAN_LIBS) -lcmocka \
+		$(LIB_LIBS) $(AGENT_LIBS) $(CLI_LIBS)
 
 # A program test loads BPF objects; it is built without sanitizers.
 $(BUILD)/tests/prog/%: tests/prog/%.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKELS)

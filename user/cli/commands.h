@@ -22,6 +22,7 @@ int cmd_top(const struct cli_args *args);
 int cmd_metrics(const struct cli_args *args);
 int cmd_keygen(const struct cli_args *args);
 int cmd_doctor(const struct cli_args *args);
+int cmd_decode(int argc, char **argv);
 int cmd_ping(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 

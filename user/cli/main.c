@@ -106,6 +106,8 @@ static const struct cli_command commands[] = {
 	{ "metrics", "", 0, 0, "print the metrics", NULL, cmd_metrics, 0 },
 	{ "keygen", "[FILE]", 0, 1, "make a key pair: the private key to FILE, the public one here",
 	  keygen_options, cmd_keygen, 0 },
+	{ "decode", "FILE [FILTER]", 0, 0, "decode the packets of a file or an interface", NULL, 0,
+	  cmd_decode },
 	{ "ping", "HOST:PORT", 0, 0, "measure a server as a client of it", NULL, 0, cmd_ping },
 	{ "doctor", "[INTERFACE...]", 0, CLI_OPERANDS_MAX,
 	  "examine this machine and say what to do", doctor_options, cmd_doctor, 0 },
