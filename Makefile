@@ -162,6 +162,51 @@ test: deps
 	@$(MAKE) --no-print-directory -j2 tests
 	@tests/harness/run $(BUILD)
 
+# --- fuzz: libFuzzer over one target, for a while ------------------------------------------------
+# make fuzz TARGET=decode SECONDS=60; the targets are tests/fuzz/fuzz_TARGET.c
+FUZZ_CLANG   ?= $(BPF_CLANG)
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+SECONDS      ?= 60
+FUZZ_FLAGS   := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer \
+	-fno-sanitize-recover=undefined
+FUZZ_LIBS    := $(addprefix $(BUILD)/fuzz/lib,agent.a decode.a packgate.a)
+
+.PHONY: fuzz check-fuzz
+check-fuzz:
+	@case " $(FUZZ_TARGETS) " in *" $(or $(TARGET),none) "*) ;; *) \
+		echo "usage: make fuzz TARGET=NAME [SECONDS=60]; NAME: $(FUZZ_TARGETS)" >&2; exit 2;; esac
+	@mkdir -p $(BUILD)/fuzz
+	@echo 'int LLVMFuzzerTestOneInput(const char *d, long n); \
+		int LLVMFuzzerTestOneInput(const char *d, long n) { return 0; }' | \
+		$(FUZZ_CLANG) -x c -w -fsanitize=fuzzer,address,undefined -o $(BUILD)/fuzz/probe - \
+		2>/dev/null || { echo "packgate: $(notdir $(FUZZ_CLANG)) has no libFuzzer here; as root:" \
+		"apt-get install $(subst clang,libclang-rt,$(notdir $(FUZZ_CLANG)))-dev" \
+		>&2; exit 1; }
+
+fuzz: check-fuzz
+	@$(MAKE) --no-print-directory $(BUILD)/fuzz/fuzz_$(TARGET)
+	@tests/fuzz/run $(BUILD)/fuzz/fuzz_$(TARGET) $(TARGET) $(SECONDS)
+
+$(BUILD)/fuzz/%.o: user/%.c
+	@mkdir -p $(@D)
+	$(say) CLANG $@
+	$(Q)$(FUZZ_CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(PG_CFLAGS) -c -o $@ $<
+
+$(BUILD)/fuzz/libpackgate.a: $(LIB_SRC:user/%.c=$(BUILD)/fuzz/%.o)
+$(BUILD)/fuzz/libdecode.a: $(DECODE_SRC:user/%.c=$(BUILD)/fuzz/%.o)
+$(BUILD)/fuzz/libagent.a: $(filter-out $(BUILD)/fuzz/agent/main.o,$(AGENT_SRC:user/%.c=$(BUILD)/fuzz/%.o))
+$(AGENT_SRC:user/%.c=$(BUILD)/fuzz/%.o): | $(SKELS)
+
+$(FUZZ_LIBS):
+	@rm -f $@
+	$(say) AR $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_LIBS)
+	$(say) CLANG $@
+	$(Q)$(FUZZ_CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer $(PG_CFLAGS) -Iuser/agent -Itests -o $@ $< \
+		$(FUZZ_LIBS) $(LIB_LIBS) $(AGENT_LIBS)
+
 # --- bench: ratios, never a test -----------------------------------------------------------------
 $(BUILD)/tests/bench/bench_gate: tests/bench/bench_gate.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKELS)
 	@mkdir -p $(@D)

@@ -23,6 +23,9 @@
 #define LLVMFuzzerTestOneInput fuzz_message
 #include "fuzz/fuzz_message.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_decode
+#include "fuzz/fuzz_decode.c"
+#undef LLVMFuzzerTestOneInput
 
 #define CORPUS	  "tests/fuzz/corpus"
 #define INPUT_MAX 66000
@@ -94,6 +97,11 @@ static void test_message(void **state)
 	replay("fuzz_message", fuzz_message);
 }
 
+static void test_decode(void **state)
+{
+	replay("fuzz_decode", fuzz_decode);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -101,6 +109,7 @@ int main(void)
 		cmocka_unit_test(test_packet),
 		cmocka_unit_test(test_app_record),
 		cmocka_unit_test(test_message),
+		cmocka_unit_test(test_decode),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

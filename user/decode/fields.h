@@ -39,6 +39,7 @@ extern const struct pg_fields_writer pg_fields_text;
 /* What the parts are written with, for those who add some to a packet (see message parts). */
 void pg_field_open(struct pg_fields *fields, const char *name, char bracket);
 void pg_field_close(struct pg_fields *fields, char bracket);
+/* A number above 2^53, which readers of JSON would round or refuse, is written as a text. */
 void pg_field_number(struct pg_fields *fields, const char *name, uint64_t number);
 void pg_field_flag(struct pg_fields *fields, const char *name, bool flag);
 void pg_field_text(struct pg_fields *fields, const char *name, const char *text);

@@ -4,6 +4,8 @@
 
 #include "fields.h"
 
+#define EXACT_MAX (UINT64_C(1) << 53) /* the largest that every reader of JSON takes as it is */
+
 /* --- JSON --------------------------------------------------------------------------------------
  */
 
@@ -112,7 +114,7 @@ void pg_field_number(struct pg_fields *fields, const char *name, uint64_t number
 	char text[24];
 
 	snprintf(text, sizeof(text), "%" PRIu64, number);
-	fields->writer->value(fields, name, text, false);
+	fields->writer->value(fields, name, text, number > EXACT_MAX);
 }
 
 void pg_field_flag(struct pg_fields *fields, const char *name, bool flag)

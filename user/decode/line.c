@@ -63,15 +63,16 @@ static void write_fragment(const struct pg_decoded *decoded, FILE *out)
 /* --- TCP ---------------------------------------------------------------------------------------
  */
 
-static void write_sack(const struct pg_option *option, FILE *out)
+/* start: what the edges are counted from. */
+static void write_sack(const struct pg_option *option, uint32_t start, FILE *out)
 {
 	fprintf(out, "sack %u ", option->value_bytes / 8);
 	for (uint8_t i = 0; i < option->value_bytes; i += 8)
-		fprintf(out, "{%u:%u}", pg_load_be32(option->value + i),
-			pg_load_be32(option->value + i + 4));
+		fprintf(out, "{%u:%u}", pg_load_be32(option->value + i) - start,
+			pg_load_be32(option->value + i + 4) - start);
 }
 
-static void write_option(const struct pg_option *option, FILE *out)
+static void write_option(const struct pg_option *option, uint32_t start, FILE *out)
 {
 	const char *name = pg_option_name(option->kind);
 
@@ -87,7 +88,7 @@ static void write_option(const struct pg_option *option, FILE *out)
 		fprintf(out, "wscale %u", option->value[0]);
 		break;
 	case PG_TCP_OPTION_SACK:
-		write_sack(option, out);
+		write_sack(option, start, out);
 		break;
 	case PG_TCP_OPTION_TIMESTAMP:
 		fprintf(out, "TS val %u ecr %u", pg_load_be32(option->value),
@@ -101,15 +102,18 @@ static void write_option(const struct pg_option *option, FILE *out)
 	}
 }
 
-static void write_options(const struct pg_decoded_tcp *tcp, FILE *out)
+static void write_options(const struct pg_decoded_tcp *tcp, bool absolute, FILE *out)
 {
+	bool relative = tcp->has_relative && !absolute && tcp->flags & PG_TCP_ACK;
+	uint32_t start = relative ? tcp->ack - tcp->ack_relative : 0;
+
 	if (!tcp->option_count)
 		return;
 	fputs(", options [", out);
 	for (uint8_t i = 0; i < tcp->option_count; i++) {
 		if (i)
 			fputc(',', out);
-		write_option(&tcp->options[i], out);
+		write_option(&tcp->options[i], start, out);
 	}
 	fputc(']', out);
 }
@@ -143,7 +147,7 @@ static void write_tcp(const struct pg_decoded_tcp *tcp, bool absolute, FILE *out
 		fprintf(out, "*%u", 1u << tcp->window_shift);
 	if (tcp->flags & PG_TCP_URG)
 		fprintf(out, ", urg %u", tcp->urgent);
-	write_options(tcp, out);
+	write_options(tcp, absolute, out);
 	if (tcp->whole)
 		fprintf(out, ", length %u", tcp->data.length);
 	write_checksum(&tcp->checksum, out);
