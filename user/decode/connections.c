@@ -34,7 +34,7 @@ struct connection {
 struct pg_connections {
 	__u64 hash_key[2];
 	uint64_t forgotten;
-	struct connection connections[SETS][WAYS];
+	struct connection *sets[SETS]; /* of WAYS, made when first needed */
 };
 
 int pg_connections_new(const uint64_t hash_key[2], struct pg_connections **ret_connections)
@@ -51,6 +51,11 @@ int pg_connections_new(const uint64_t hash_key[2], struct pg_connections **ret_c
 
 void pg_connections_free(struct pg_connections *connections)
 {
+	if (!connections)
+		return;
+	for (size_t i = 0; i < SETS; i++)
+		if (connections->sets[i])
+			free(connections->sets[i]);
 	free(connections);
 }
 
@@ -77,13 +82,23 @@ static int key_of(const struct pg_decoded *decoded, struct key *key)
 	return sender;
 }
 
+/* NULL without memory. */
+static struct connection *set_of(struct pg_connections *connections, const struct key *key)
+{
+	struct connection **set =
+		&connections->sets[pg_siphash(connections->hash_key, key, sizeof(*key)) % SETS];
+
+	if (!*set)
+		*set = calloc(WAYS, sizeof(**set));
+	return *set;
+}
+
 static struct connection *find(struct pg_connections *connections, const struct key *key)
 {
-	struct connection *set =
-		connections
-			->connections[pg_siphash(connections->hash_key, key, sizeof(*key)) % SETS];
-	struct connection *oldest = &set[0];
+	struct connection *set = set_of(connections, key), *oldest = set;
 
+	if (!set)
+		return NULL;
 	for (int i = 0; i < WAYS; i++) {
 		if (set[i].used && !memcmp(&set[i].key, key, sizeof(*key)))
 			return &set[i];
@@ -150,6 +165,8 @@ void pg_connections_segment(struct pg_connections *connections, struct pg_decode
 	int sender = key_of(decoded, &key);
 
 	connection = find(connections, &key);
+	if (!connection)
+		return;
 	connection->used = decoded->number;
 	learn(connection, sender, tcp);
 	tcp->has_relative = true;

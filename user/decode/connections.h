@@ -22,7 +22,7 @@ void pg_connections_free(struct pg_connections *connections); /* NULL is ignored
 /*
  * Learns from the segment in decoded->tcp, and sets seq_relative, ack_relative and window_shift.
  * A SYN counts 0, the first byte 1; without a SYN the first segment seen begins at 1. The shift is
- * known after both SYNs, -1 before.
+ * known after both SYNs, -1 before. Without memory for one more connection nothing is set.
  */
 void pg_connections_segment(struct pg_connections *connections, struct pg_decoded *decoded);
 

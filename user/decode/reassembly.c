@@ -7,7 +7,8 @@
 
 #define DATAGRAM_MAX 65535
 #define UNIT_BYTES   8
-#define UNITS_MAX    (DATAGRAM_MAX / UNIT_BYTES + 1)
+#define ROOM_BYTES   (DATAGRAM_MAX + 1)
+#define HAVE_BYTES   (ROOM_BYTES / UNIT_BYTES / 8)
 
 struct key {
 	uint8_t source[16], target[16];
@@ -27,8 +28,8 @@ struct datagram {
 	uint32_t units;		/* that are here */
 	uint32_t fragments;
 	uint8_t protocol;
-	uint8_t have[UNITS_MAX / 8 + 1]; /* a bit a unit */
-	uint8_t *bytes;
+	uint8_t *bytes; /* ROOM_BYTES, made when first needed */
+	uint8_t *have;	/* a bit a unit, in the same memory */
 };
 
 struct pg_reassembly {
@@ -110,12 +111,13 @@ static struct datagram *find(struct pg_reassembly *reassembly, const struct key 
 static bool begin(struct pg_reassembly *reassembly, struct datagram *datagram,
 		  const struct key *key, uint64_t now_ns)
 {
-	uint8_t *bytes = datagram->bytes ? datagram->bytes : malloc(DATAGRAM_MAX + UNIT_BYTES);
+	uint8_t *bytes = datagram->bytes ? datagram->bytes : malloc(ROOM_BYTES + HAVE_BYTES);
 
 	if (!bytes)
 		return false;
 	memset(datagram, 0, sizeof(*datagram));
 	datagram->bytes = bytes;
+	datagram->have = memset(bytes + ROOM_BYTES, 0, HAVE_BYTES);
 	datagram->key = *key;
 	datagram->used = true;
 	datagram->born_ns = now_ns;

@@ -22,7 +22,7 @@ int pg_opener_new(const struct pg_secrets *secrets, struct pg_opener **ret_opene
 
 	if (!opener)
 		return pg_error_set(error, -ENOMEM, "out of memory");
-	rc = secrets ? pg_aead_new(NULL, &opener->aead, error) : 0;
+	rc = secrets ? pg_aead_new("openssl", &opener->aead, error) : 0;
 	if (rc) {
 		free(opener);
 		return rc;
