@@ -91,6 +91,7 @@ struct pg_decoded_link {
 };
 
 struct pg_decoded_arp {
+	bool present;
 	uint16_t operation;
 	bool ipv4; /* Ethernet and IPv4: the addresses are there */
 	uint8_t sender[6], sender_ip[4], target_ip[4];
@@ -140,7 +141,8 @@ struct pg_decoded_tcp {
 	uint16_t window, urgent;
 	struct pg_checksum checksum;
 	uint8_t option_count;
-	bool whole; /* header and data length are known: not the first of several IP fragments */
+	bool whole; /* header and data length are known: no lone first fragment, no lying IP length
+		     */
 	struct pg_option options[PG_OPTIONS_MAX];
 	struct pg_span data;
 	/* from the connection, as far as the capture showed it */

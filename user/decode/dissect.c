@@ -110,7 +110,6 @@ static void dissect_fragment(struct pg_dissector *dissector, struct pg_decoded *
 	bool complete;
 
 	decoded->transport = PG_TRANSPORT_FRAGMENT;
-	decoded->ip.fragment_bytes = text->length;
 	complete = pg_reassembly_add(dissector->reassembly, decoded, text);
 	if (!complete && decoded->ip.fragment_offset)
 		return;
@@ -128,6 +127,8 @@ static void dissect_ip(struct pg_dissector *dissector, struct pg_decoded *decode
 
 	if (!readable)
 		return;
+	if (decoded->ip.fragment)
+		decoded->ip.fragment_bytes = span->length;
 	/* an atomic fragment is a whole datagram (RFC 6946) */
 	if (decoded->ip.fragment && (decoded->ip.fragment_offset || decoded->ip.more_fragments)) {
 		if (lies)

@@ -367,7 +367,7 @@ void pg_fields_write(const struct pg_decoded *decoded, const struct pg_fields_wr
 	pg_field_open(&fields, NULL, '{');
 	write_head(&fields, decoded);
 	write_link(&fields, &decoded->link);
-	if (decoded->network == PG_NETWORK_ARP)
+	if (decoded->arp.present)
 		write_arp(&fields, &decoded->arp);
 	else if (decoded->ip.version == 4)
 		write_ipv4(&fields, &decoded->ip);

@@ -18,7 +18,7 @@ void pg_icmp_decode(struct pg_decoded *decoded, const struct pg_span *text, bool
 	struct pg_span covered = *text;
 	uint64_t pseudo = 0;
 
-	if (!pg_need(decoded, text, HEADER_BYTES, PG_FAULT_ICMP_SHORT))
+	if (!pg_need_header(decoded, text, HEADER_BYTES, PG_FAULT_ICMP_SHORT, whole))
 		return;
 	decoded->transport = PG_TRANSPORT_ICMP;
 	icmp->type = text->at[0];

@@ -247,6 +247,10 @@ static void write_arp(const struct pg_decoded_arp *arp, FILE *out)
 	const struct pg_decoded_ip ip = { .version = 4 };
 	char sender[PG_IP_TEXT], target[PG_IP_TEXT], mac[PG_MAC_TEXT];
 
+	if (!arp->present) {
+		fputs("ARP, not decoded", out);
+		return;
+	}
 	if (!arp->ipv4) {
 		fprintf(out, "ARP, operation %u", arp->operation);
 		return;

@@ -191,6 +191,7 @@ void pg_arp_decode(struct pg_decoded *decoded, struct pg_span *span)
 
 	if (!pg_need(decoded, span, ARP_FIXED, PG_FAULT_ARP_SHORT))
 		return;
+	arp->present = true;
 	arp->operation = pg_load_be16(span->at + 6);
 	/* Ethernet, IPv4, addresses of 6 and 4 bytes */
 	if (memcmp(span->at, "\0\1\10\0\6\4", 6) ||

@@ -62,7 +62,7 @@ void pg_tcp_decode(struct pg_decoded *decoded, const struct pg_span *text, bool 
 	uint64_t pseudo = pg_sum_pseudo(&decoded->ip, PG_PROTOCOL_TCP, text->length);
 	struct pg_span covered = *text;
 
-	if (!pg_need(decoded, text, FIXED_BYTES, PG_FAULT_TCP_SHORT))
+	if (!pg_need_header(decoded, text, FIXED_BYTES, PG_FAULT_TCP_SHORT, whole))
 		return;
 	decoded->transport = PG_TRANSPORT_TCP;
 	read_fixed(tcp, text->at);
@@ -73,7 +73,7 @@ void pg_tcp_decode(struct pg_decoded *decoded, const struct pg_span *text, bool 
 		pg_fault(decoded, PG_FAULT_TCP_HEADER_LENGTH);
 		return;
 	}
-	if (!pg_need(decoded, text, tcp->header_bytes, PG_FAULT_TCP_HEADER_BEYOND))
+	if (!pg_need_header(decoded, text, tcp->header_bytes, PG_FAULT_TCP_HEADER_BEYOND, whole))
 		return;
 	read_options(decoded, text->at);
 	tcp->data = *text;

@@ -28,7 +28,7 @@ void pg_udp_decode(struct pg_decoded *decoded, const struct pg_span *text, bool 
 	struct pg_decoded_udp *udp = &decoded->udp;
 	struct pg_span datagram = *text;
 
-	if (!pg_need(decoded, text, HEADER_BYTES, PG_FAULT_UDP_SHORT))
+	if (!pg_need_header(decoded, text, HEADER_BYTES, PG_FAULT_UDP_SHORT, whole))
 		return;
 	decoded->transport = PG_TRANSPORT_UDP;
 	udp->source_port = pg_load_be16(text->at);
