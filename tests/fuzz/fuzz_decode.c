@@ -120,7 +120,8 @@ static struct pg_secrets *fuzz_secrets(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct pg_secrets *secrets;
-	struct pg_dissect_options options = { .session_ports = { { 4000, 4001 }, 2 } };
+	struct pg_dissect_options options = { .session_ports = { { 4000, 4001 }, 2 },
+					      .message_ports = { { 80, 4001 }, 2 } };
 	struct pg_capture capture = { .time_ns = 1700000000000000000 };
 	struct pg_dissector *dissector;
 	size_t at = 1;

@@ -105,10 +105,8 @@ static void test_decode(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_frame),
-		cmocka_unit_test(test_packet),
-		cmocka_unit_test(test_app_record),
-		cmocka_unit_test(test_message),
+		cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
+		cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
 		cmocka_unit_test(test_decode),
 	};
 

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "connections.h"
+#include "message.h"
+#include "message_streams.h"
 #include "reassembly.h"
 #include "secrets.h"
 
@@ -311,6 +313,147 @@ static void connections_bound(void **state)
 	pg_connections_free(connections);
 }
 
+/* --- messages in TCP ---------------------------------------------------------------------------
+ */
+
+/* Id 1 without body, Id 7 with 20 bytes, Id 2 without body: 8, 28 and 8 bytes. */
+static uint8_t wire[44];
+#define WIRE_SEQ 0xfffffff0u /* of the first byte: the stream wraps */
+
+static void make_wire(void)
+{
+	static const uint8_t body[20] = "twenty bytes of body";
+	int n = pg_message_write(wire, sizeof(wire), 1, "", 0);
+
+	n += pg_message_write(wire + n, sizeof(wire) - n, 7, body, sizeof(body));
+	n += pg_message_write(wire + n, sizeof(wire) - n, 2, "", 0);
+	assert_int_equal(n, sizeof(wire));
+}
+
+struct part {
+	uint16_t flags;
+	uint32_t from, to; /* bytes of wire */
+	uint32_t missing;  /* bytes at the end that the capture lost */
+	uint32_t count;	   /* messages that it completes */
+	int malformed;
+	bool unread;
+};
+
+static const struct message_row {
+	const char *name;
+	struct part parts[6];
+	uint32_t parts_count;
+} message_rows[] = {
+	{ "in one segment", { { SYN, 0, 0, 0, 0, 0, false }, { ACK, 0, 44, 0, 3, 0, false } }, 2 },
+	{ "split",
+	  { { SYN, 0, 0, 0, 0, 0, false },
+	    { ACK, 0, 7, 0, 0, 0, false },
+	    { ACK, 7, 9, 0, 1, 0, false },
+	    { ACK, 9, 43, 0, 1, 0, false },
+	    { ACK | PG_TCP_FIN, 43, 44, 0, 1, 0, false } },
+	  5 },
+	{ "out of order, overlapping, repeated",
+	  { { SYN, 0, 0, 0, 0, 0, false },
+	    { ACK, 20, 44, 0, 0, 0, false },
+	    { ACK, 8, 20, 0, 0, 0, false },
+	    { ACK, 0, 12, 0, 3, 0, false },
+	    { ACK, 0, 12, 0, 0, 0, false } },
+	  5 },
+	{ "no SYN", { { ACK, 0, 44, 0, 0, 0, true } }, 1 },
+	{ "bytes lost by the capture",
+	  { { SYN, 0, 0, 0, 0, 0, false },
+	    { ACK, 0, 12, 4, 0, 0, true },
+	    { ACK, 12, 44, 0, 0, 0, true } },
+	  3 },
+	{ "ends in a message",
+	  { { SYN, 0, 0, 0, 0, 0, false },
+	    { ACK | PG_TCP_FIN, 0, 12, 0, 1, PG_MALFORMED_TRUNCATED, false } },
+	  2 },
+	{ "malformed, and not read on",
+	  { { SYN, 0, 0, 0, 0, 0, false },
+	    { ACK, 1, 9, 0, 0, PG_MALFORMED_TAG, false },
+	    { ACK, 0, 8, 0, 0, 0, true } },
+	  3 },
+	{ "after a reset",
+	  { { SYN, 0, 0, 0, 0, 0, false },
+	    { PG_TCP_RST, 0, 0, 0, 0, 0, false },
+	    { ACK, 0, 44, 0, 0, 0, true } },
+	  3 },
+	{ "a new connection on the same ports",
+	  { { SYN, 0, 0, 0, 0, 0, false },
+	    { ACK, 0, 12, 0, 1, 0, false },
+	    { SYN, 0, 0, 0, 0, 0, false },
+	    { ACK, 0, 44, 0, 3, 0, false } },
+	  4 },
+};
+
+/* shift: where in the sequence numbers this part's bytes lie, for bytes that are not the wire's. */
+static void take_part(struct pg_message_streams *streams, const struct part *part, uint16_t port,
+		      uint32_t shift, struct pg_decoded *decoded)
+{
+	static uint64_t number;
+	uint32_t bytes = part->to - part->from;
+
+	memset(decoded, 0, sizeof(*decoded));
+	decoded->number = ++number;
+	decoded->ip.version = 4;
+	decoded->tcp.source_port = port;
+	decoded->tcp.target_port = 80;
+	decoded->tcp.flags = part->flags;
+	decoded->tcp.seq = WIRE_SEQ + part->from - shift - (part->flags & SYN ? 1 : 0);
+	decoded->tcp.data = (struct pg_span){ wire + part->from, bytes - part->missing, bytes };
+	pg_message_streams_segment(streams, decoded);
+}
+
+static void messages(void **state)
+{
+	make_wire();
+	for (size_t i = 0; i < ARRAY_SIZE(message_rows); i++) {
+		const struct message_row *row = &message_rows[i];
+		struct pg_message_streams *streams = NULL;
+		struct pg_decoded decoded;
+
+		assert_int_equal(pg_message_streams_new(&streams), 0);
+		for (uint32_t n = 0; n < row->parts_count; n++) {
+			const struct part *part = &row->parts[n];
+			bool malformed = part->malformed == PG_MALFORMED_TAG;
+
+			take_part(streams, part, 1234, malformed ? part->from : 0, &decoded);
+			if (decoded.messages.count != part->count ||
+			    decoded.messages.malformed != part->malformed ||
+			    decoded.messages.unread != part->unread)
+				fail_msg("%s, part %u: %u messages, malformed %d, unread %d",
+					 row->name, n, decoded.messages.count,
+					 decoded.messages.malformed, decoded.messages.unread);
+		}
+		pg_message_streams_free(streams);
+	}
+}
+
+/* The stream that was silent longest gives way; too many waiting segments end a stream. */
+static void messages_bound(void **state)
+{
+	static const struct part syn = { .flags = SYN }, all = { .flags = ACK, .to = 44 };
+	static const struct part ahead = { .flags = ACK, .from = 30, .to = 44 };
+	struct pg_message_streams *streams = NULL;
+	struct pg_decoded decoded;
+
+	make_wire();
+	assert_int_equal(pg_message_streams_new(&streams), 0);
+	for (uint16_t port = 0; port <= PG_MESSAGE_STREAMS_MAX; port++)
+		take_part(streams, &syn, port, 0, &decoded);
+	take_part(streams, &all, 0, 0, &decoded);
+	assert_true(decoded.messages.unread);
+	take_part(streams, &all, 1, 0, &decoded);
+	assert_int_equal(decoded.messages.count, 3);
+	for (int i = 0; i <= PG_MESSAGE_PENDING_MAX; i++) {
+		assert_false(decoded.messages.unread);
+		take_part(streams, &ahead, 2, 0, &decoded);
+	}
+	assert_true(decoded.messages.unread);
+	pg_message_streams_free(streams);
+}
+
 /* --- secrets -----------------------------------------------------------------------------------
  */
 
@@ -398,6 +541,7 @@ int main(void)
 		cmocka_unit_test(reassembly),	    cmocka_unit_test(changed_duplicate),
 		cmocka_unit_test(reassembly_bound), cmocka_unit_test(reassembly_time),
 		cmocka_unit_test(relative_numbers), cmocka_unit_test(connections_bound),
+		cmocka_unit_test(messages),	    cmocka_unit_test(messages_bound),
 		cmocka_unit_test(secret_lines),	    cmocka_unit_test(many_secrets),
 	};
 

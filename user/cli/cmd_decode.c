@@ -155,6 +155,7 @@ static int make_dissector(struct decode *decode)
 {
 	struct pg_dissect_options options = {
 		.session_ports = decode->options.session_ports,
+		.message_ports = decode->options.message_ports,
 		.guard = decode->options.guard,
 		.secrets = decode->secrets,
 	};

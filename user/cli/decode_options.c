@@ -11,12 +11,14 @@
 
 enum long_option {
 	OPT_SESSION_PORT = 256,
+	OPT_MESSAGE_PORT,
 	OPT_GUARD,
 	OPT_SECRETS,
 };
 
 static const struct option long_options[] = {
 	{ "session-port", required_argument, NULL, OPT_SESSION_PORT },
+	{ "message-port", required_argument, NULL, OPT_MESSAGE_PORT },
 	{ "guard", required_argument, NULL, OPT_GUARD },
 	{ "secrets", required_argument, NULL, OPT_SECRETS },
 	{ "help", no_argument, NULL, 'h' },
@@ -44,6 +46,9 @@ int decode_options_help(void)
 	     "  -s BYTES             keep so much of a packet (default 262144)\n"
 	     "  --session-port PORT  UDP port of an endpoint, up to 16 times (default 4000);\n"
 	     "                       0 = none\n"
+	     "  --message-port PORT  read messages in TCP connections and opened packets of PORT, "
+	     "up\n"
+	     "                       to 16 times\n"
 	     "  --guard on|off       whether those endpoints have the guard on (default on)\n"
 	     "  --secrets FILE       open sealed frames: lines of CLIENT-ID SERVER-ID HEX [AEAD];\n"
 	     "                       - is stdin\n\n"
@@ -127,6 +132,8 @@ static int take_value(int letter, const char *text, struct decode_options *optio
 		break;
 	case OPT_SESSION_PORT:
 		return add_port(&options->session_ports, "session-port", text);
+	case OPT_MESSAGE_PORT:
+		return add_port(&options->message_ports, "message-port", text);
 	case OPT_GUARD:
 		if (strcmp(text, "on") && strcmp(text, "off"))
 			return cli_fail(CLI_USAGE, "decode: --guard must be on or off, not \"%s\"",

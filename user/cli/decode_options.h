@@ -12,7 +12,7 @@
 /* The command line of `packgate decode`. Texts belong to argv. */
 struct decode_options {
 	struct decode_source_options source;
-	struct pg_ports session_ports;
+	struct pg_ports session_ports, message_ports;
 	const char *secrets_file; /* NULL: none */
 	uint64_t count;		  /* packets to print, 0 = all */
 	enum decode_time_format time_format;

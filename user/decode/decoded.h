@@ -226,6 +226,21 @@ struct pg_decoded_frame {
 	uint32_t plain_bytes;
 };
 
+#define PG_MESSAGES_SHOWN 16
+
+struct pg_decoded_message {
+	uint32_t id, bytes; /* of the body */
+};
+
+/* Messages (PROTOCOL section 6) that this packet completed, on a message port. */
+struct pg_decoded_messages {
+	bool present;
+	bool unread;   /* of a stream that is not read: see message_streams.h */
+	int malformed; /* enum pg_message_malformed, 0 = none */
+	uint32_t count;
+	struct pg_decoded_message shown[PG_MESSAGES_SHOWN]; /* the first ones */
+};
+
 struct pg_decoded {
 	uint64_t number;  /* of the packet, from 1 */
 	uint64_t time_ns; /* since 1970, as captured */
@@ -243,6 +258,7 @@ struct pg_decoded {
 	struct pg_decoded_udp udp;
 	struct pg_decoded_icmp icmp;
 	struct pg_decoded_frame frame;
+	struct pg_decoded_messages messages;
 };
 
 static inline void pg_fault(struct pg_decoded *decoded, enum pg_fault fault)

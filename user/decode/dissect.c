@@ -8,6 +8,7 @@
 #include "dissect.h"
 #include "ip.h"
 #include "link.h"
+#include "message_streams.h"
 #include "reassembly.h"
 #include "session_frame.h"
 #include "transport.h"
@@ -17,6 +18,7 @@ struct pg_dissector {
 	struct pg_reassembly *reassembly;
 	struct pg_connections *connections;
 	struct pg_opener *opener;
+	struct pg_message_streams *streams;
 	uint64_t packets;
 };
 
@@ -35,6 +37,7 @@ int pg_dissector_new(const struct pg_dissect_options *options, struct pg_dissect
 		return pg_error_set(error, -ENOMEM, "out of memory");
 	dissector->options = *options;
 	if (pg_reassembly_new(&dissector->reassembly) ||
+	    pg_message_streams_new(&dissector->streams) ||
 	    pg_connections_new(options->hash_key, &dissector->connections))
 		return pg_error_set(error, -ENOMEM, "out of memory");
 	rc = pg_opener_new(options->secrets, &dissector->opener, error);
@@ -51,6 +54,7 @@ void pg_dissector_free(struct pg_dissector *dissector)
 	pg_reassembly_free(dissector->reassembly);
 	pg_connections_free(dissector->connections);
 	pg_opener_free(dissector->opener);
+	pg_message_streams_free(dissector->streams);
 	free(dissector);
 }
 
@@ -72,6 +76,25 @@ bool pg_ports_has(const struct pg_ports *ports, uint16_t port)
 	return false;
 }
 
+/* Whether either end is a message port. */
+static bool has_messages(const struct pg_dissector *dissector, uint16_t source, uint16_t target)
+{
+	const struct pg_ports *ports = &dissector->options.message_ports;
+
+	return pg_ports_has(ports, source) || pg_ports_has(ports, target);
+}
+
+static void dissect_tcp(struct pg_dissector *dissector, struct pg_decoded *decoded)
+{
+	const struct pg_decoded_tcp *tcp = &decoded->tcp;
+
+	if (!tcp->whole)
+		return;
+	pg_connections_segment(dissector->connections, decoded);
+	if (has_messages(dissector, tcp->source_port, tcp->target_port))
+		pg_message_streams_segment(dissector->streams, decoded);
+}
+
 static void dissect_udp(struct pg_dissector *dissector, struct pg_decoded *decoded)
 {
 	const struct pg_ports *ports = &dissector->options.session_ports;
@@ -81,6 +104,11 @@ static void dissect_udp(struct pg_dissector *dissector, struct pg_decoded *decod
 	if (decoded->udp.whole && (to_server || from_server))
 		pg_session_frame_decode(dissector->opener, to_server, from_server,
 					dissector->options.guard, decoded);
+	/* what was cut into fragments is a message only in one piece */
+	if (decoded->frame.opening == PG_OPENING_OPENED &&
+	    !(decoded->frame.header.flags & PG_FLAG_FRAG) &&
+	    has_messages(dissector, decoded->udp.source_port, decoded->udp.target_port))
+		pg_messages_of_packet(decoded);
 }
 
 static void dissect_transport(struct pg_dissector *dissector, struct pg_decoded *decoded,
@@ -91,8 +119,7 @@ static void dissect_transport(struct pg_dissector *dissector, struct pg_decoded 
 
 	if (protocol == PG_PROTOCOL_TCP) {
 		pg_tcp_decode(decoded, text, whole);
-		if (decoded->tcp.whole)
-			pg_connections_segment(dissector->connections, decoded);
+		dissect_tcp(dissector, decoded);
 	} else if (protocol == PG_PROTOCOL_UDP) {
 		pg_udp_decode(decoded, text, whole);
 		dissect_udp(dissector, decoded);

@@ -27,6 +27,7 @@ bool pg_ports_has(const struct pg_ports *ports, uint16_t port);
 
 struct pg_dissect_options {
 	struct pg_ports session_ports;	  /* UDP ports of endpoints */
+	struct pg_ports message_ports;	  /* whose TCP streams and packets hold messages */
 	bool guard;			  /* their guard is on */
 	const struct pg_secrets *secrets; /* may be NULL; outlive the dissector */
 	uint64_t hash_key[2];		  /* random */

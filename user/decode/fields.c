@@ -3,6 +3,7 @@
 
 #include "fields.h"
 #include "link.h"
+#include "message.h"
 #include "names.h"
 #include "packgate/bytes.h"
 #include "session_frame.h"
@@ -318,6 +319,24 @@ static void write_frame(struct pg_fields *fields, const struct pg_decoded_frame 
 	pg_field_close(fields, '}');
 }
 
+static void write_messages(struct pg_fields *fields, const struct pg_decoded_messages *messages)
+{
+	pg_field_open(fields, "messages", '{');
+	pg_field_number(fields, "count", messages->count);
+	pg_field_flag(fields, "unread", messages->unread);
+	if (messages->malformed)
+		pg_field_text(fields, "malformed", pg_message_malformed_label(messages->malformed));
+	pg_field_open(fields, "first", '[');
+	for (uint32_t i = 0; i < messages->count && i < PG_MESSAGES_SHOWN; i++) {
+		pg_field_open(fields, NULL, '{');
+		pg_field_number(fields, "id", messages->shown[i].id);
+		pg_field_number(fields, "bytes", messages->shown[i].bytes);
+		pg_field_close(fields, '}');
+	}
+	pg_field_close(fields, ']');
+	pg_field_close(fields, '}');
+}
+
 /* --- the packet --------------------------------------------------------------------------------
  */
 
@@ -357,6 +376,8 @@ static void write_transport(struct pg_fields *fields, const struct pg_decoded *d
 		write_icmp(fields, decoded);
 	if (decoded->frame.present)
 		write_frame(fields, &decoded->frame);
+	if (decoded->messages.present)
+		write_messages(fields, &decoded->messages);
 }
 
 void pg_fields_write(const struct pg_decoded *decoded, const struct pg_fields_writer *writer,

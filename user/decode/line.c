@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include "line.h"
 #include "link.h"
+#include "message.h"
 #include "names.h"
 #include "packgate/bytes.h"
 #include "session_frame.h"
@@ -311,6 +312,20 @@ static void write_other(const struct pg_decoded *decoded, FILE *out)
 	fprintf(out, ", frame of %u bytes", decoded->length);
 }
 
+static void write_messages(const struct pg_decoded_messages *messages, FILE *out)
+{
+	for (uint32_t i = 0; i < messages->count && i < PG_MESSAGES_SHOWN; i++)
+		fprintf(out, "%s Id %u of %u bytes", i ? "," : " messages:", messages->shown[i].id,
+			messages->shown[i].bytes);
+	if (messages->count > PG_MESSAGES_SHOWN)
+		fprintf(out, ", %u more", messages->count - PG_MESSAGES_SHOWN);
+	if (messages->malformed)
+		fprintf(out, " [message MALFORMED: %s]",
+			pg_message_malformed_help(messages->malformed));
+	if (messages->unread)
+		fputs(" [messages not read]", out);
+}
+
 void pg_line_write(const struct pg_decoded *decoded, bool absolute, FILE *out)
 {
 	write_tags(&decoded->link, out);
@@ -320,6 +335,8 @@ void pg_line_write(const struct pg_decoded *decoded, bool absolute, FILE *out)
 		write_arp(&decoded->arp, out);
 	else
 		write_other(decoded, out);
+	if (decoded->messages.present)
+		write_messages(&decoded->messages, out);
 	if (decoded->cut)
 		fprintf(out, " [cut: %u of %u bytes captured]", decoded->captured, decoded->length);
 	for (unsigned int i = 0; i < PG_FAULT_COUNT; i++)
