@@ -11,12 +11,14 @@
 #include "commands.h"
 #include "decode_options.h"
 #include "fields.h"
+#include "follow_fields.h"
 #include "line.h"
 
 struct decode {
 	struct decode_options options;
 	struct pg_secrets *secrets;
 	struct pg_dissector *dissector;
+	struct pg_follow *follow; /* NULL: connections are not followed */
 	struct decode_source *source;
 	struct decode_clock clock;
 	uint64_t packets;
@@ -94,17 +96,41 @@ static void print_packet(struct decode *decode, const struct pg_decoded *decoded
 		putchar('\n');
 		if (decode->options.verbose)
 			pg_fields_write(decoded, &pg_fields_text, stdout);
+		else if (decoded->follow)
+			pg_follow_note_line(decoded->follow, stdout);
 	}
-	if (decode->options.line_buffered)
-		fflush(stdout);
+}
+
+/* Connections that ended. */
+static void print_reports(struct decode *decode)
+{
+	struct pg_follow_report report;
+
+	while (decode->follow && pg_follow_take(decode->follow, &report)) {
+		if (cli.json) {
+			pg_follow_report_fields(&report, &pg_fields_json, stdout);
+			putchar('\n');
+		} else {
+			pg_follow_report_lines(&report, stdout);
+		}
+	}
 }
 
 static void take_packet(struct decode *decode, const struct pg_capture *capture)
 {
 	struct pg_decoded decoded;
+	struct pg_segment segment;
+	struct pg_follow_note note;
 
 	pg_dissect(decode->dissector, capture, &decoded);
+	if (decode->follow && pg_segment_of(&decoded, &segment)) {
+		pg_follow_segment(decode->follow, &segment, &note);
+		decoded.follow = &note;
+	}
 	print_packet(decode, &decoded);
+	print_reports(decode);
+	if (decode->options.line_buffered)
+		fflush(stdout);
 	decode->packets++;
 }
 
@@ -126,6 +152,24 @@ static int read_packets(struct decode *decode)
 			return cli_fail(CLI_FAILED, "decode: the output could not be written");
 	}
 	return rc < 0 && rc != -ENODATA ? cli_fail(CLI_FAILED, "decode: %s", error.text) : CLI_DONE;
+}
+
+/* What is still open is reported too. */
+static void finish_follow(struct decode *decode)
+{
+	struct pg_follow_counts counts;
+
+	if (!decode->follow)
+		return;
+	pg_follow_finish(decode->follow);
+	print_reports(decode);
+	pg_follow_count(decode->follow, &counts);
+	fflush(stdout);
+	if (counts.untracked)
+		fprintf(stderr,
+			"%" PRIu64 " segments were not followed: more connections at once than "
+			"there is room for\n",
+			counts.untracked);
 }
 
 /* What a person must know to read the lines right; on stderr, so that the output stays clean. */
@@ -168,6 +212,19 @@ static int make_dissector(struct decode *decode)
 	return CLI_DONE;
 }
 
+static int make_follow(struct decode *decode)
+{
+	struct pg_follow_settings settings = PG_FOLLOW_SETTINGS_DEFAULT;
+
+	if (!decode->options.follow)
+		return CLI_DONE;
+	if (getrandom(settings.key, sizeof(settings.key), 0) != sizeof(settings.key))
+		return cli_fail(CLI_FAILED, "decode: the kernel gives no random bytes");
+	if (pg_follow_new(&settings, &decode->follow))
+		return cli_fail(CLI_FAILED, "decode: out of memory");
+	return CLI_DONE;
+}
+
 static int open_source(struct decode *decode)
 {
 	struct pg_error error = { "" };
@@ -186,6 +243,8 @@ static int run(struct decode *decode)
 	if (!rc)
 		rc = make_dissector(decode);
 	if (!rc)
+		rc = make_follow(decode);
+	if (!rc)
 		rc = open_source(decode);
 	if (rc)
 		return rc;
@@ -193,6 +252,7 @@ static int run(struct decode *decode)
 	sigaction(SIGINT, &on_signal, NULL);
 	sigaction(SIGTERM, &on_signal, NULL);
 	rc = read_packets(decode);
+	finish_follow(decode);
 	print_summary(decode);
 	return rc;
 }
@@ -210,6 +270,7 @@ static void decode_done(struct decode *decode)
 	restore_signals();
 	interrupted_source = NULL;
 	decode_source_close(decode->source);
+	pg_follow_free(decode->follow);
 	pg_dissector_free(decode->dissector);
 	pg_secrets_free(decode->secrets);
 }

@@ -14,6 +14,7 @@ enum long_option {
 	OPT_MESSAGE_PORT,
 	OPT_GUARD,
 	OPT_SECRETS,
+	OPT_FOLLOW,
 };
 
 static const struct option long_options[] = {
@@ -21,6 +22,7 @@ static const struct option long_options[] = {
 	{ "message-port", required_argument, NULL, OPT_MESSAGE_PORT },
 	{ "guard", required_argument, NULL, OPT_GUARD },
 	{ "secrets", required_argument, NULL, OPT_SECRETS },
+	{ "follow", no_argument, NULL, OPT_FOLLOW },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -51,7 +53,9 @@ int decode_options_help(void)
 	     "                       to 16 times\n"
 	     "  --guard on|off       whether those endpoints have the guard on (default on)\n"
 	     "  --secrets FILE       open sealed frames: lines of CLIENT-ID SERVER-ID HEX [AEAD];\n"
-	     "                       - is stdin\n\n"
+	     "                       - is stdin\n"
+	     "  --follow             follow TCP connections: the states of both ends below every\n"
+	     "                       packet, a report about each connection when it ends\n\n"
 	     "Exit codes: 0 done, 1 failed, 2 wrong usage or filter. See docs/decode.md.");
 	return CLI_DONE;
 }
@@ -93,6 +97,9 @@ static int take_flag(int letter, struct decode_options *options)
 		break;
 	case 'v':
 		options->verbose = true;
+		break;
+	case OPT_FOLLOW:
+		options->follow = true;
 		break;
 	case 'h':
 		options->help = true;

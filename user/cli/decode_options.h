@@ -16,7 +16,7 @@ struct decode_options {
 	const char *secrets_file; /* NULL: none */
 	uint64_t count;		  /* packets to print, 0 = all */
 	enum decode_time_format time_format;
-	bool guard, verbose, absolute, line_buffered, help;
+	bool guard, verbose, absolute, line_buffered, follow, help;
 	char filter[DECODE_FILTER_MAX];
 };
 

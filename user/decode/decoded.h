@@ -10,6 +10,8 @@
 #include "faults.h"
 #include "span.h"
 
+struct pg_follow_note;
+
 /*
  * One packet as the decoder understood it. Integers are in host order, addresses in network order.
  * Pointers lead into the packet's bytes or into the dissector's buffers, and are valid until the
@@ -259,6 +261,7 @@ struct pg_decoded {
 	struct pg_decoded_icmp icmp;
 	struct pg_decoded_frame frame;
 	struct pg_decoded_messages messages;
+	const struct pg_follow_note *follow; /* of those who follow connections; else NULL */
 };
 
 static inline void pg_fault(struct pg_decoded *decoded, enum pg_fault fault)

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "fields.h"
+#include "follow_fields.h"
 #include "link.h"
 #include "message.h"
 #include "names.h"
@@ -378,6 +379,8 @@ static void write_transport(struct pg_fields *fields, const struct pg_decoded *d
 		write_frame(fields, &decoded->frame);
 	if (decoded->messages.present)
 		write_messages(fields, &decoded->messages);
+	if (decoded->follow)
+		pg_follow_note_fields(fields, decoded->follow);
 }
 
 void pg_fields_write(const struct pg_decoded *decoded, const struct pg_fields_writer *writer,
