@@ -26,6 +26,9 @@
 #define LLVMFuzzerTestOneInput fuzz_decode
 #include "fuzz/fuzz_decode.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_follow
+#include "fuzz/fuzz_follow.c"
+#undef LLVMFuzzerTestOneInput
 
 #define CORPUS	  "tests/fuzz/corpus"
 #define INPUT_MAX 66000
@@ -102,12 +105,18 @@ static void test_decode(void **state)
 	replay("fuzz_decode", fuzz_decode);
 }
 
+static void test_follow(void **state)
+{
+	replay("fuzz_follow", fuzz_follow);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
 		cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
 		cmocka_unit_test(test_decode),
+		cmocka_unit_test(test_decode),	   cmocka_unit_test(test_follow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
