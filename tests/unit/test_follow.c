@@ -550,6 +550,16 @@ static const struct scenario scenarios[] = {
 		{ PG_FOLLOW_END_FOUR, { 100, 0 }, { 0, 0 }, { 0, 0 }, -1 },
 	},
 	{
+		"the capture begins between two that changed places",
+		{
+			{ 0, 'c', "P.", 1, 1, 100, BOTH, E(MID_STREAM) },
+			{ 10, 'c', "P.", -49, 1, 50, BOTH, E(OUT_OF_ORDER) },
+			{ 300000, 'c', "P.", -49, 1, 50, BOTH, E(RETRANSMISSION) },
+			{ 300010, 'c', "P.", -69, 1, 40, BOTH, E(RETRANSMISSION) | E(OVERLAP) },
+		},
+		{ PG_FOLLOW_END_OPEN, { 170, 0 }, { 70, 0 }, { 0, 0 }, -1 },
+	},
+	{
 		"nothing but a reset",
 		{
 			{ 0, 's', "R", 1, 0, 0, "CLOSED/CLOSED", E(MID_STREAM) | E(RESET) },
@@ -860,6 +870,29 @@ static void test_counted_duplicates(void **state)
 	pg_follow_free(follow);
 }
 
+/* Four gibibytes one way, nobody acknowledges: numbers far back are not taken for new ones. */
+static void test_far(void **state)
+{
+	struct pg_follow *follow = follow_new(1);
+	struct pg_follow_report report;
+	const uint32_t bytes = 1u << 24;
+
+	for (uint32_t i = 0; i < 256; i++)
+		assert_int_equal(step(follow, i, 'c', ".", 1 + (int64_t)i * bytes, 1, bytes).events,
+				 i ? 0 : E(MID_STREAM));
+	assert_int_equal(step(follow, 300, 'c', ".", 101, 1, 10).events, E(GAP));
+	assert_int_equal(step(follow, 301, 'c', ".", 111 + bytes, 1, bytes).events, E(GAP));
+	for (uint32_t i = 2; i < 256; i++)
+		assert_int_equal(
+			step(follow, 302, 'c', ".", 111 + (int64_t)i * bytes, 1, bytes).events, 0);
+	pg_follow_finish(follow);
+	assert_true(pg_follow_take(follow, &report));
+	assert_int_equal(report.ways[0].bytes, 511ull * bytes + 10);
+	assert_int_equal(report.ways[0].bytes_missing, 100ull + bytes);
+	assert_int_equal(report.ways[0].bytes_again, 0);
+	pg_follow_free(follow);
+}
+
 static void test_report(void **state)
 {
 	struct pg_follow *follow = follow_new(4);
@@ -1143,6 +1176,7 @@ int main(void)
 		cmocka_unit_test(test_window_full),
 		cmocka_unit_test(test_arithmetic),
 		cmocka_unit_test(test_counted_duplicates),
+		cmocka_unit_test(test_far),
 		cmocka_unit_test(test_report),
 		cmocka_unit_test(test_port_reuse),
 		cmocka_unit_test(test_time_wait_ends),

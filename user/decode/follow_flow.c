@@ -12,6 +12,9 @@
 #define FAST_US		20000
 #define FAST_DUPLICATES 2 /* others may be missing from the capture */
 
+/* What lies farther back is not compared any more: numbers wrap at twice of it. */
+#define REACH (1u << 30)
+
 /* --- what was captured --- */
 
 static uint32_t overlap(uint32_t start, uint32_t end, uint32_t low, uint32_t high)
@@ -31,7 +34,7 @@ static uint32_t count_fresh(const struct pg_flow *flow, uint32_t start, uint32_t
 	fresh = pg_seq_before(flow->next, end) ? end - pg_seq_later(start, flow->next) : 0;
 	for (int i = 0; i < flow->hole_count; i++)
 		fresh += overlap(start, end, flow->holes[i].start, flow->holes[i].end);
-	return fresh;
+	return flow->has_low ? fresh + overlap(start, end, start, flow->low) : fresh;
 }
 
 static void remove_hole(struct pg_flow *flow, int i)
@@ -148,7 +151,7 @@ static bool is_overtaken(const struct pg_connection *connection, const struct pg
 	for (int i = 0; i < own->hole_count; i++)
 		if (overlap(start, end, own->holes[i].start, own->holes[i].end))
 			return now_us - own->holes[i].since_us < limit;
-	return false;
+	return own->has_low && now_us - own->low_us < limit;
 }
 
 /* A segment that begins below what was captured, and takes up numbers. */
@@ -323,6 +326,24 @@ static void count_data(struct pg_flow *flow, const struct pg_segment *segment)
 	flow->way.bytes_again += segment->data_bytes - fresh;
 }
 
+static void begin_numbers(struct pg_flow *flow, uint32_t start, uint32_t end, uint64_t now_us)
+{
+	flow->known = true;
+	flow->next = end;
+	flow->has_low = !flow->syn_seen;
+	flow->low = start;
+	flow->low_us = now_us;
+}
+
+static void forget_far(struct pg_flow *flow)
+{
+	while (flow->hole_count && flow->next - flow->holes[0].start > REACH) {
+		flow->way.bytes_missing += flow->holes[0].end - flow->holes[0].start;
+		remove_hole(flow, 0);
+	}
+	flow->has_low = flow->has_low && flow->next - flow->low <= REACH;
+}
+
 static void take_numbers(struct pg_flow *own, const struct pg_flow *peer,
 			 const struct pg_segment *segment, uint64_t now_us, uint32_t events)
 {
@@ -336,10 +357,11 @@ static void take_numbers(struct pg_flow *own, const struct pg_flow *peer,
 		return;
 	count_data(own, segment);
 	if (!own->known) {
-		own->known = true;
-		own->next = end;
+		begin_numbers(own, segment->seq, end, now_us);
 		return;
 	}
+	if (own->has_low)
+		own->low = pg_seq_earlier(own->low, segment->seq);
 	if (pg_seq_before(own->next, segment->seq)) {
 		start = peer->has_ack ? pg_seq_later(own->next, peer->ack) : own->next;
 		start = pg_seq_earlier(start, segment->seq);
@@ -353,6 +375,7 @@ static void take_numbers(struct pg_flow *own, const struct pg_flow *peer,
 		own->next = end;
 		own->probe_open = false;
 	}
+	forget_far(own);
 }
 
 static void take_ack(struct pg_flow *own, struct pg_flow *peer, const struct pg_segment *segment,

@@ -22,7 +22,10 @@ struct pg_flow {
 	bool based; /* base is set */
 	bool known; /* a segment of it set next */
 	uint32_t base;
-	uint32_t next;			    /* behind the highest number captured */
+	uint32_t next; /* behind the highest number captured */
+	bool has_low;  /* it began before the capture, not long ago: low is the first captured */
+	uint32_t low;
+	uint64_t low_us;
 	struct pg_hole holes[PG_HOLES_MAX]; /* ascending, below next, above the other's ack */
 	uint8_t hole_count;
 
