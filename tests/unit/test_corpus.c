@@ -115,7 +115,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
 		cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
-		cmocka_unit_test(test_decode),
 		cmocka_unit_test(test_decode),	   cmocka_unit_test(test_follow),
 	};
 
