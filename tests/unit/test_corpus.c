@@ -30,6 +30,10 @@
 #include "fuzz/fuzz_follow.c"
 #undef LLVMFuzzerTestOneInput
 
+#define LLVMFuzzerTestOneInput fuzz_engine
+#include "fuzz/fuzz_engine.c"
+#undef LLVMFuzzerTestOneInput
+
 #define CORPUS	  "tests/fuzz/corpus"
 #define INPUT_MAX 66000
 
@@ -108,15 +112,22 @@ static void test_decode(void **state)
 static void test_follow(void **state)
 {
 	replay("fuzz_follow", fuzz_follow);
-}
+	static void test_engine(void **state)
+	{
+		replay("fuzz_engine", fuzz_engine);
+		for (int i = 0; i < 2; i++)
+			pg_key_cache_free(fuzz_cache[i]);
+		pg_aead_free(fuzz_aead);
+	}
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
-		cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
-		cmocka_unit_test(test_decode),	   cmocka_unit_test(test_follow),
-	};
+	int main(void)
+	{
+		const struct CMUnitTest tests[] = {
+			cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
+			cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
+			cmocka_unit_test(test_decode),	   cmocka_unit_test(test_follow),
+			cmocka_unit_test(test_engine),
+		};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+		return cmocka_run_group_tests(tests, NULL, NULL);
+	}

@@ -896,9 +896,11 @@ static void test_stream_refusals(void **state)
 	struct bench *b = with_stream(1000);
 	uint8_t policy = 3;
 
-	/* unknown policy: refused with closestream; the id stays usable */
+	/* unknown policy: refused with closestream, for good */
 	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 1001, 0, &policy, 1), PG_DROP_NONE);
 	assert_int_equal(bench_count_sent(b, PG_OP_CLOSESTREAM, 1001, 0), 1);
+	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 1001, 0, NULL, 0),
+			 PG_DROP_STREAM_ID_USED);
 	assert_int_equal(b->engine.stream_count, 1);
 	/* below the first one seen, within the window */
 	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 2, 0, NULL, 0), PG_DROP_NONE);
@@ -930,9 +932,10 @@ static void test_stream_limits(void **state)
 		assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, id, 0, NULL, 0), PG_DROP_NONE);
 	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 4, 0, NULL, 0), PG_DROP_STREAM_LIMIT);
 	assert_int_equal(bench_count_sent(b, PG_OP_CLOSESTREAM, 4, 0), 1);
-	/* what was refused for lack of room may come again */
+	/* what was refused for lack of room never opens; the client takes another id */
 	b->engine.streams_at_once = 4;
-	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 4, 0, NULL, 0), PG_DROP_NONE);
+	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 4, 0, NULL, 0), PG_DROP_STREAM_ID_USED);
+	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 7, 0, NULL, 0), PG_DROP_NONE);
 	b->engine.streams_at_once = 10;
 	b->stream_limit = 4;
 	assert_int_equal(bench_control(b, PG_OP_OPENSTREAM, 5, 0, NULL, 0), PG_DROP_STREAM_LIMIT);

@@ -229,6 +229,25 @@ enum pg_drop pg_engine_streamopen(struct pg_engine *engine, uint32_t id)
 	return PG_DROP_NONE;
 }
 
+/* A stream id that was ever opened, or lies behind the window, never opens again. */
+static bool opened_before(const struct pg_opened *opened, uint32_t id)
+{
+	if (id > opened->highest)
+		return false;
+	return opened->highest - id >= PG_WINDOW_IDS || pg_replay_bit(opened->bits, id);
+}
+
+/*
+ * A refused id is used up like one that was open: a late copy of the refusal would otherwise close
+ * a stream that a late copy of openstream had opened, and both ends would answer for ever.
+ */
+static void refuse_opening(struct pg_engine *engine, uint32_t id)
+{
+	if (!opened_before(engine->opened, id))
+		pg_replay_commit(&engine->opened->highest, engine->opened->bits, id);
+	refuse_stream(engine, id);
+}
+
 static struct pg_stream *stream_new(struct pg_engine *engine)
 {
 	return grow_buckets(engine) ? NULL : calloc(1, sizeof(struct pg_stream));
@@ -254,7 +273,7 @@ static enum pg_drop open_stream(struct pg_engine *engine, uint32_t id, uint8_t p
 		stream = stream_new(engine);
 	if (!stream || attach(engine, id, &memory)) {
 		free(stream);
-		refuse_stream(engine, id);
+		refuse_opening(engine, id);
 		return PG_DROP_STREAM_LIMIT;
 	}
 	memory.line->policy = policy;
@@ -269,14 +288,6 @@ static enum pg_drop open_stream(struct pg_engine *engine, uint32_t id, uint8_t p
 	}
 	pg_engine_send_control(engine, PG_OP_STREAMOPEN, id, 0, NULL, 0);
 	return PG_DROP_NONE;
-}
-
-/* A stream id that was ever opened, or lies behind the window, never opens again. */
-static bool opened_before(const struct pg_opened *opened, uint32_t id)
-{
-	if (id > opened->highest)
-		return false;
-	return opened->highest - id >= PG_WINDOW_IDS || pg_replay_bit(opened->bits, id);
 }
 
 static bool reserved(const struct pg_engine *engine, uint32_t id)
@@ -346,7 +357,7 @@ enum pg_drop pg_engine_openstream(struct pg_engine *engine, uint32_t id, uint8_t
 	if (stream || opened_before(engine->opened, id))
 		return PG_DROP_STREAM_ID_USED;
 	if (policy >= PG_POLICY_COUNT) {
-		refuse_stream(engine, id);
+		refuse_opening(engine, id);
 		return PG_DROP_NONE;
 	}
 	if (!reserved(engine, id))
