@@ -92,7 +92,7 @@ def documented():
 def kind_of(value):
     if value is None:
         return "null"
-    return {bool: "boolean", str: "text", int: "number"}[type(value)]
+    return {bool: "boolean", str: "text", int: "number", float: "number"}[type(value)]
 
 
 def flatten(tree, prefix=""):

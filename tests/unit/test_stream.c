@@ -468,7 +468,8 @@ static void server_takes(struct life *l, enum kind kind, bool refuses)
 {
 	if (kind == C_OPENSTREAM && l->server == NEVER) {
 		if (refuses) {
-			/* for good: else a late refusal could meet a stream that opened after all */
+			/* for good: else a late refusal could meet a stream that opened after all
+			 */
 			l->server = GONE;
 			put_on_way(l, S_CLOSESTREAM);
 			return;

@@ -133,6 +133,8 @@ struct pg_session_status {
 	uint64_t frames_in, bytes_in, frames_out, bytes_out; /* application bytes */
 	uint64_t rejected;				     /* frames refused after the gate */
 	uint64_t gaps;
+	double avg_retry_ratio;	 /* resends a frame, averaged over the packets sent */
+	uint32_t round_trip_ms;	 /* smoothed; 0 = not known */
 	uint64_t last_active_ms; /* Unix time, 0 = never */
 	uint64_t created_ms, expires_ms;
 };
@@ -169,26 +171,32 @@ int pg_agent_gate_counts(struct pg_agent *agent, struct pg_gate_counts *ret_coun
 #define PG_LATENCY_BUCKETS 16 /* bucket i counts deliveries within 2^i us; the last is +Inf */
 
 /* What the workers count, summed. X(name, metric suffix, help) */
-#define PG_WORKER_COUNTERS(X)                                                                    \
-	X(frames_received, "frames_received", "frames taken from AF_XDP and UDP sockets")        \
-	X(frames_opened, "frames_opened", "data frames authenticated and committed, first time") \
-	X(frames_sent, "frames_sent", "frames of every opcode sent")                             \
-	X(acks_sent, "acks_sent", "acks sent, repeated ones too")                                \
-	X(duplicates_acked, "duplicates_acked", "duplicates acked again by the agent")           \
-	X(messages_delivered, "messages_delivered", "packets handed to applications")            \
-	X(bytes_delivered, "bytes_delivered", "application bytes handed to applications")        \
-	X(gaps_reported, "gaps_reported", "runs of packIds reported as never received")          \
-	X(packets_succeeded, "packets_succeeded",                                                \
-	  "packets of a reliable series acked by the peer")                                      \
-	X(packets_failed, "packets_failed", "packets of a reliable series not acked in time")    \
-	X(roamed, "roamed", "sessions that moved to a new peer address")                         \
-	X(handed_over, "handed_over", "sessions moved to another worker")                        \
-	X(handed_frames, "handed_frames", "frames copied to the worker that owns their session") \
-	X(transmit_full, "transmit_full", "frames not sent because the transmit ring was full")  \
-	X(app_events_lost, "app_events_lost", "events that found the application's queue full")  \
-	X(heartbeats_answered, "heartbeats_answered", "messages of Id 1 that were answered")     \
-	X(heartbeats_unanswered, "heartbeats_unanswered",                                        \
-	  "messages of Id 1 whose answer could not be sent")                                     \
+#define PG_WORKER_COUNTERS(X)                                                                     \
+	X(frames_received, "frames_received", "frames taken from AF_XDP and UDP sockets")         \
+	X(frames_opened, "frames_opened", "data frames authenticated and committed, first time")  \
+	X(frames_sent, "frames_sent", "frames of every opcode sent")                              \
+	X(acks_sent, "acks_sent", "acks sent, repeated ones too")                                 \
+	X(duplicates_acked, "duplicates_acked", "duplicates acked again by the agent")            \
+	X(messages_delivered, "messages_delivered", "packets handed to applications")             \
+	X(bytes_delivered, "bytes_delivered", "application bytes handed to applications")         \
+	X(gaps_reported, "gaps_reported", "runs of packIds reported as never received")           \
+	X(packets_succeeded, "packets_succeeded",                                                 \
+	  "packets of a reliable series acked by the peer")                                       \
+	X(packets_failed, "packets_failed", "packets of a reliable series not acked in time")     \
+	X(frames_begun, "frames_begun", "data frames of reliable series sent for the first time") \
+	X(frames_resent, "frames_resent",                                                         \
+	  "data frames sent again; over frames_begun: resends a frame")                           \
+	X(frames_lost, "frames_lost", "data frames taken for lost because later ones were acked") \
+	X(losses_spurious, "losses_spurious", "of these, frames that were acked after all")       \
+	X(send_timeouts, "send_timeouts", "probes sent because no ack came in time")              \
+	X(roamed, "roamed", "sessions that moved to a new peer address")                          \
+	X(handed_over, "handed_over", "sessions moved to another worker")                         \
+	X(handed_frames, "handed_frames", "frames copied to the worker that owns their session")  \
+	X(transmit_full, "transmit_full", "frames not sent because the transmit ring was full")   \
+	X(app_events_lost, "app_events_lost", "events that found the application's queue full")   \
+	X(heartbeats_answered, "heartbeats_answered", "messages of Id 1 that were answered")      \
+	X(heartbeats_unanswered, "heartbeats_unanswered",                                         \
+	  "messages of Id 1 whose answer could not be sent")                                      \
 	X(answers_dropped, "heartbeat_answers_dropped", "messages of Id 2 received, and dropped")
 
 struct pg_worker_counts {

@@ -18,7 +18,7 @@ static json_t *session_json(const struct pg_session_status *row)
 	snprintf(id, sizeof(id), "%08x", row->session);
 	return json_pack(
 		"{s:s, s:i, s:i, s:I, s:s, s:o, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, "
-		"s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
+		"s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o, s:o, s:o}",
 		"session", id, "client_id", (int)(row->session >> 16), "server_id",
 		(int)(row->session & 0xffff), "handle", (json_int_t)row->handle, "endpoint",
 		row->endpoint, "peer", pg_json_peer(&row->peer), "state",
@@ -29,9 +29,10 @@ static json_t *session_json(const struct pg_session_status *row)
 		"next_send", (json_int_t)row->next_send, "frames_in", (json_int_t)row->frames_in,
 		"bytes_in", (json_int_t)row->bytes_in, "frames_out", (json_int_t)row->frames_out,
 		"bytes_out", (json_int_t)row->bytes_out, "rejected", (json_int_t)row->rejected,
-		"gaps", (json_int_t)row->gaps, "last_active_ms", pg_json_time(row->last_active_ms),
-		"created_ms", pg_json_time(row->created_ms), "expires_ms",
-		pg_json_time(row->expires_ms));
+		"gaps", (json_int_t)row->gaps, "avg_retry_ratio", row->avg_retry_ratio,
+		"round_trip_ms", (json_int_t)row->round_trip_ms, "last_active_ms",
+		pg_json_time(row->last_active_ms), "created_ms", pg_json_time(row->created_ms),
+		"expires_ms", pg_json_time(row->expires_ms));
 }
 
 /* context: the name of the only endpoint to show, or NULL. */

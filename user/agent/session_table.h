@@ -23,9 +23,10 @@ struct pg_entry {
 	struct pg_timer timer;
 	struct pg_route route;
 	struct pg_entry *touched_next; /* in the worker's list of this batch */
-	uint64_t created_ms;	       /* Unix time */
-	uint64_t expires_ms;	       /* Unix time, 0 = never */
-	uint64_t linger_until_ms;      /* monotonic; of a closed session, 0 = living */
+	struct pg_entry *stalled_next;
+	uint64_t created_ms;	  /* Unix time */
+	uint64_t expires_ms;	  /* Unix time, 0 = never */
+	uint64_t linger_until_ms; /* monotonic; of a closed session, 0 = living */
 	uint64_t frames_in, bytes_in, frames_out, bytes_out, rejected, gaps;
 	uint32_t announced[PG_APP_PLACES]; /* low half of the ids of the application connections
 					      that heard of this session */
@@ -36,6 +37,7 @@ struct pg_entry {
 	bool closed; /* the engine ended; the worker cleans up after the call */
 	bool seen;   /* an authenticated frame has come */
 	bool touched;
+	bool stalled;	/* in the worker's list of these */
 	bool forwarded; /* an authenticated frame came through another worker */
 	uint8_t forwarder;
 };

@@ -229,7 +229,10 @@ static void *loop(void *context)
 		busy = take_messages(worker);
 		busy |= receive(worker);
 		fire_timers(worker);
-		pg_delivery_unblock(&worker->delivery);
+		if (pg_delivery_unblock(&worker->delivery) && worker->stalled) {
+			pg_worker_resume_stalled(worker);
+			pg_worker_finish_batch(worker);
+		}
 		if (!busy && !worker->spin)
 			wait(worker);
 	}
@@ -399,6 +402,11 @@ const struct pg_worker_counts *pg_worker_counts(const struct pg_worker *worker)
 	w->counts.gaps_reported = engine->gaps;
 	w->counts.packets_succeeded = engine->succeeded;
 	w->counts.packets_failed = engine->failed;
+	w->counts.frames_begun = engine->begun;
+	w->counts.frames_resent = engine->resent;
+	w->counts.frames_lost = engine->lost;
+	w->counts.losses_spurious = engine->spurious;
+	w->counts.send_timeouts = engine->timeouts;
 	w->counts.roamed = engine->roamed;
 	return &worker->counts;
 }

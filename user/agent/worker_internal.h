@@ -45,6 +45,7 @@ struct pg_worker {
 	uint32_t delivered;   /* messages of the batch at hand */
 	_Atomic uint64_t last_turn_ms;
 	struct pg_entry *touched;
+	struct pg_entry *stalled; /* with packets that wait for room at the application */
 	struct pg_entry *unowned; /* closed entries to free after the batch */
 	struct pg_delivery delivery;
 	uint32_t turn;
@@ -109,6 +110,11 @@ void pg_worker_hand_over(struct pg_worker *worker, struct pg_entry *entry, uint8
 void pg_worker_rearm(struct pg_worker *worker, struct pg_entry *entry);
 void pg_worker_fill_rows(struct pg_worker *worker, uint32_t first, uint32_t last,
 			 struct pg_session_rows *rows);
+
+/* Remembers a session whose packets wait for room at its application. */
+void pg_worker_note_stalled(struct pg_worker *worker, struct pg_entry *entry);
+/* An application has room again. */
+void pg_worker_resume_stalled(struct pg_worker *worker);
 
 /* The entry of a slot when this worker owns it, or NULL. */
 struct pg_entry *pg_worker_entry(struct pg_worker *worker, uint32_t slot);

@@ -278,8 +278,12 @@ void pg_worker_finish_batch(struct pg_worker *worker)
 	for (entry = worker->touched; entry; entry = next) {
 		next = entry->touched_next;
 		entry->touched = false;
-		if (!entry->linger_until_ms)
+		if (!entry->linger_until_ms) {
 			pg_engine_publish(&entry->engine);
+			pg_worker_after(worker, entry);
+		}
+		if (!entry->linger_until_ms)
+			pg_worker_note_stalled(worker, entry);
 		pg_worker_rearm(worker, entry);
 		if (entry->forwarded && !entry->linger_until_ms)
 			pg_worker_hand_over(worker, entry, entry->forwarder);

@@ -411,6 +411,44 @@ void pg_worker_rearm(struct pg_worker *worker, struct pg_entry *entry)
 	pg_timer_set(&worker->wheel, &entry->timer, deadline);
 }
 
+void pg_worker_note_stalled(struct pg_worker *worker, struct pg_entry *entry)
+{
+	if (entry->stalled || !entry->engine.stalled)
+		return;
+	entry->stalled = true;
+	entry->stalled_next = worker->stalled;
+	worker->stalled = entry;
+}
+
+static void leave_stalled(struct pg_worker *worker, struct pg_entry *entry)
+{
+	struct pg_entry **at = &worker->stalled;
+
+	if (!entry->stalled)
+		return;
+	while (*at != entry)
+		at = &(*at)->stalled_next;
+	*at = entry->stalled_next;
+	entry->stalled = false;
+}
+
+void pg_worker_resume_stalled(struct pg_worker *worker)
+{
+	struct pg_entry *entry = worker->stalled, *next;
+
+	worker->stalled = NULL;
+	for (; entry; entry = next) {
+		next = entry->stalled_next;
+		entry->stalled = false;
+		if (entry->linger_until_ms)
+			continue;
+		pg_key_cache_begin(worker->env.keys);
+		pg_worker_touch(worker, entry);
+		pg_engine_resume(&entry->engine);
+		pg_worker_after(worker, entry);
+	}
+}
+
 /* Frees the slot of a closed session. */
 static void forget(struct pg_worker *worker, struct pg_entry *entry)
 {
@@ -421,6 +459,7 @@ static void forget(struct pg_worker *worker, struct pg_entry *entry)
 	atomic_store(&table->entries[entry->slot], NULL);
 	atomic_store(&table->owners[entry->slot], PG_OWNER_NONE);
 	entry->engine.env = NULL;
+	leave_stalled(worker, entry);
 	if (entry->touched) {
 		struct pg_entry **at = &worker->touched;
 
@@ -569,6 +608,7 @@ void pg_worker_hand_over(struct pg_worker *worker, struct pg_entry *entry, uint8
 		return;
 	}
 	pg_timer_cancel(&worker->wheel, &entry->timer);
+	leave_stalled(worker, entry);
 	pg_key_cache_forget(worker->env.keys, entry->engine.handle);
 	entry->engine.env = NULL;
 	message->entry = entry;
@@ -741,6 +781,8 @@ static void fill_session(struct pg_worker *worker, const struct pg_entry *entry,
 	row->bytes_out = entry->bytes_out;
 	row->rejected = entry->rejected;
 	row->gaps = entry->gaps;
+	row->avg_retry_ratio = engine->tx.retry_ratio / 1000.0;
+	row->round_trip_ms = engine->tx.rtt.smoothed8 / 8;
 	row->last_active_ms = engine->last_active_ms;
 	row->created_ms = entry->created_ms;
 	row->expires_ms = entry->expires_ms;

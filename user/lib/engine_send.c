@@ -206,7 +206,7 @@ static int send_unreliable(struct pg_engine *engine, struct pg_series *series, c
 		/* used up before the frame can reach anyone */
 		__atomic_store_n(&series->window->next_send, pack + 1, __ATOMIC_RELEASE);
 		err = pg_tx_seal(engine, &frame, pg_engine_timestamp(engine),
-				 data + i * (size_t)cut, left < cut ? left : cut);
+				 bytes ? data + i * (size_t)cut : NULL, left < cut ? left : cut);
 		if (err != -EAGAIN)
 			continue;
 		if (!i) /* nothing was sealed: the id is free again */
