@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "packgate/replay.h"
 #include "packgate/siphash.h"
 
 #define PAIR_SESSION 0x1234abcdu

@@ -528,6 +528,7 @@ void pg_engine_end(struct pg_engine *engine, uint8_t code)
 	if (engine->ended)
 		return;
 	engine->ended = true;
+	engine->deadline_ms = engine->quiet_ms = UINT64_MAX;
 	pg_recovery_fail_all(engine, &engine->series);
 	for (struct pg_stream *s = engine->streams; s; s = s->next)
 		pg_recovery_fail_all(engine, &s->series);
