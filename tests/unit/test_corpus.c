@@ -119,6 +119,12 @@ static void test_follow(void **state)
 			pg_key_cache_free(fuzz_cache[i]);
 		pg_aead_free(fuzz_aead);
 	}
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
+		cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
+		cmocka_unit_test(test_decode),	   cmocka_unit_test(test_follow),
+		cmocka_unit_test(test_engine),
+	};
 
 	int main(void)
 	{

@@ -10,7 +10,7 @@
 #define FAILED_OPENINGS_MAX (1ull << 36)
 
 #define STALLED_RETRY_MS     10
-#define STALLED_RETRY_MAX_MS 640
+#define STALLED_RETRY_MAX_MS 160 /* a new application is found by this alone */
 #define PING_RETRY_MS	     1000
 
 void pg_engine_options_default(struct pg_engine_options *options)
