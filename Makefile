@@ -151,10 +151,12 @@ $(BUILD)/tests/prog/%: tests/prog/%.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKE
 		-lcmocka -ljansson $(LIB_LIBS) -lbpf
 
 # What a network test runs beside the agent.
-$(BUILD)/tests/net/%: tests/net/%.c $(BUILD)/agent/tcpq.o $(BUILD)/agent/netstat.o $(BUILD)/libpackgate.a
+NET_OBJ := $(addprefix $(BUILD)/agent/,tcpq.o diag.o netns.o netstat.o owners.o)
+
+$(BUILD)/tests/net/%: tests/net/%.c $(NET_OBJ) $(BUILD)/libpackgate.a
 	@mkdir -p $(@D)
 	$(say) CC $@
-	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -Iuser/agent -o $@ $^ -lbpf -ljansson
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -Iuser/agent -o $@ $^ -lbpf -ljansson -lmnl -lpthread
 
 tests: all $(UNIT_BIN) $(PROG_BIN) $(NET_BIN)
 

@@ -5,34 +5,41 @@
 #include <linux/types.h>
 
 /*
- * What bpf/tcpq.bpf.c writes: one record for each TCP listener of the reader's network namespace,
- * back to back. Integers are in host order; the address is 16 bytes in network order, IPv4 as
- * ::ffff:a.b.c.d.
+ * What bpf/tcpq.bpf.c writes: one record for each TCP listener, back to back. Integers are in host
+ * order; the address is 16 bytes in network order, IPv4 as ::ffff:a.b.c.d.
  */
 struct pg_tcpq_record {
 	__u8 address[16];
 	__u64 cookie;	     /* names the socket for as long as the machine runs */
 	__u64 inode;	     /* of the socket; 0 = no process can hold it */
-	__u32 uid;	     /* of its owner, as the reader's user namespace sees it */
+	__u32 netns;	     /* inode of its network namespace */
+	__u32 uid;	     /* of its owner, as the first user namespace counts */
 	__u32 accept_length; /* connections that wait for accept() */
 	__u32 accept_limit;  /* min(backlog, somaxconn) at listen(): one more is taken than this */
+	__u32 accept_high;   /* most that were seen waiting since the marks began anew */
 	__u32 syn_length;    /* requests that wait for the final ACK */
 	__u32 syn_young;     /* of those, the ones whose SYN-ACK was sent only once */
 	__u32 syn_limit;     /* pg_tcpq_syn_limit() */
+	__u32 syn_high;	     /* as accept_high */
 	__u32 fastopen_length;
-	__u32 fastopen_limit;	 /* 0 = no TCP Fast Open */
-	__u32 drops;		 /* sk_drops: SYNs and final ACKs dropped here; wraps */
-	__u32 bound_interface;	 /* SO_BINDTODEVICE, an index; 0 = any */
-	__u32 reuseport_sockets; /* in its group, itself included; 0 = no group */
+	__u32 fastopen_limit;	  /* 0 = no TCP Fast Open */
+	__u32 drops;		  /* sk_drops: SYNs and final ACKs dropped here; wraps */
+	__u32 synack_retransmits; /* seen since it was first marked; wraps */
+	__u32 bound_interface;	  /* SO_BINDTODEVICE, an index; 0 = any */
+	__u32 reuseport_sockets;  /* in its group, itself included; 0 = no group */
+	__u32 somaxconn;	  /* of its namespace at this moment, as the rest below */
+	__s32 max_syn_backlog;
 	__u16 port;
 	__u16 family; /* AF_INET or AF_INET6, whatever the address looks like */
 	__u8 v6only;
-	__u8 reuseport;	 /* SO_REUSEPORT is set, group or not */
-	__u8 syncookies; /* net.ipv4.tcp_syncookies of its namespace at this moment */
-	__u8 pad[5];
+	__u8 reuseport; /* SO_REUSEPORT is set, group or not */
+	__u8 syncookies;
+	__u8 abort_on_overflow;
+	__u8 marked; /* accept_high, syn_high and synack_retransmits are kept for it */
+	__u8 pad[3];
 };
 
-_Static_assert(sizeof(struct pg_tcpq_record) == 88, "one layout on both sides");
+_Static_assert(sizeof(struct pg_tcpq_record) == 112, "one layout on both sides");
 
 /*
  * The length at which the kernel stops queueing a plain SYN for a listener: below it the SYN is

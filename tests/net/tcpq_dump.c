@@ -2,7 +2,8 @@
 /*
  * Prints the TCP listeners, counters and sysctls of the network namespace it runs in, as one JSON
  * object with the keys of `packgate listeners --json` and more. With a number it reads the
- * listeners that many times and prints only what one reading costs.
+ * listeners that many times and prints only what one reading costs; with "diag" it reads them
+ * through inet_diag.
  */
 #include <bpf/libbpf.h>
 #include <jansson.h>
@@ -13,7 +14,10 @@
 #include <sys/resource.h>
 
 #include "cleanup.h"
+#include "diag.h"
+#include "netns.h"
 #include "netstat.h"
+#include "owners.h"
 #include "tcpq.h"
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list args)
@@ -52,8 +56,9 @@ static json_t *listener_json(const struct pg_tcpq_listener *row, const char *net
 
 static int counters_json(const char *netns, json_t **ret_counters, struct pg_error *error)
 {
+	struct pg_netstat_sockets sockets;
 	struct pg_netstat netstat;
-	int i, err = pg_netstat_read(&netstat, error);
+	int i, err = pg_netstat_read(&netstat, &sockets, error);
 
 	if (err)
 		return err;
@@ -88,11 +93,12 @@ static int dump(struct pg_tcpq *tcpq, struct pg_error *error)
 	size_t i, n = 0;
 	int err;
 
-	err = pg_netstat_namespace(&netns, error);
+	err = pg_netns_own(&netns, error);
 	if (!err)
-		err = pg_tcpq_read(tcpq, &rows, &n, error);
+		err = tcpq ? pg_tcpq_read(tcpq, &rows, &n, error)
+			   : pg_diag_read(netns.inode, &rows, &n, error);
 	if (!err)
-		err = pg_tcpq_find_owners(rows, n);
+		err = pg_owners_find(rows, n);
 	if (!err)
 		err = counters_json(netns.name, &counters, error);
 	if (!err)
@@ -103,7 +109,7 @@ static int dump(struct pg_tcpq *tcpq, struct pg_error *error)
 		json_array_append_new(listeners, listener_json(&rows[i], netns.name));
 	root = json_pack("{s:o, s:[o], s:o, s:I, s:I}", "listeners", listeners, "counters",
 			 counters, "sysctls", sysctls, "netns_inode", (json_int_t)netns.inode,
-			 "cut", (json_int_t)pg_tcpq_cut(tcpq));
+			 "cut", (json_int_t)(tcpq ? pg_tcpq_cut(tcpq) : 0));
 	json_dumpf(root, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(root);
@@ -141,10 +147,11 @@ int main(int argc, char **argv)
 	long times = argc > 1 ? strtol(argv[1], NULL, 10) : 0;
 	struct pg_error error = { "" };
 	struct pg_tcpq *tcpq = NULL;
+	bool diag = argc > 1 && !strcmp(argv[1], "diag");
 	int err;
 
 	libbpf_set_print(quiet);
-	err = pg_tcpq_open(&tcpq, &error);
+	err = diag ? 0 : pg_tcpq_open(&tcpq, &error);
 	if (!err)
 		err = times > 0 ? measure(tcpq, times, &error) : dump(tcpq, &error);
 	if (err)

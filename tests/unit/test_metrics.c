@@ -19,8 +19,8 @@ struct fixture {
 	struct pg_metrics_snapshot snapshot;
 	struct pg_xsk_status xsk;
 	struct pg_session_count sessions;
-	struct pg_listener_sample listeners[2];
-	struct pg_netstat_sample netstat;
+	struct pg_netns_sample namespaces[3];
+	struct pg_listener_series series[2];
 };
 
 static void fill_interfaces(struct pg_metrics_snapshot *snapshot)
@@ -46,6 +46,48 @@ static void fill_interfaces(struct pg_metrics_snapshot *snapshot)
 		snapshot->gate.steered[3][i] = (struct pg_count){ 6000 + i, 7000 + i };
 }
 
+/* One namespace without listeners, one with two, one that could not be entered. */
+static void fill_tcp(struct fixture *f)
+{
+	struct pg_listeners_sample *tcp = &f->snapshot.tcp;
+	struct pg_listener_series *series = f->series;
+
+	strcpy(f->namespaces[0].netns.name, "empty");
+	f->namespaces[0].netns.inode = 7;
+	f->namespaces[0].sysctls.somaxconn = PG_NETSTAT_NO_SYSCTL;
+	strcpy(f->namespaces[1].netns.name, "own");
+	strcpy(f->namespaces[1].netns.container, "c0ffee");
+	f->namespaces[1].netns.inode = 5;
+	f->namespaces[1].count = 2;
+	f->namespaces[1].sockets = (struct pg_netstat_sockets){ 50, 40, 3 };
+	f->namespaces[1].syn_received = 9;
+	f->namespaces[1].sysctls.somaxconn = 4096;
+	f->namespaces[1].netstat.values[PG_NETSTAT_syncookies_failed] = 99;
+	f->namespaces[1].netstat.present = ~(1U << PG_NETSTAT_tw);
+	strcpy(f->namespaces[2].netns.name, "closed");
+	strcpy(f->namespaces[2].why, "it cannot be entered");
+	pg_address_parse("::", &series[0].address, NULL);
+	series[0].netns = 5;
+	series[0].port = 443;
+	series[0].accept_length = 11;
+	series[0].syn_limit = 15;
+	series[0].syn_high = 16;
+	series[0].drops = 5000000000;
+	series[0].fastopen_limit = 4;
+	series[1] = series[0];
+	series[1].fastopen_limit = 0;
+	pg_address_parse("192.0.2.1", &series[1].address, NULL);
+	*tcp = (struct pg_listeners_sample){
+		.source = PG_LISTENERS_ITERATOR,
+		.namespaces = f->namespaces,
+		.namespace_count = 3,
+		.namespaces_cut = 6,
+		.rows_cut = 8,
+		.series = series,
+		.series_count = 2,
+	};
+}
+
 static void fill(struct fixture *f)
 {
 	struct pg_metrics_snapshot *snapshot = &f->snapshot;
@@ -68,21 +110,10 @@ static void fill(struct fixture *f)
 	f->xsk.rx_ring_full = 42;
 	strcpy(f->sessions.endpoint, "game");
 	f->sessions.by_state[PG_SESSION_READY] = 12;
-	strcpy(f->listeners[0].netns, "own");
-	pg_address_parse("::", &f->listeners[0].address, NULL);
-	f->listeners[0].port = 443;
-	f->listeners[0].accept_length = 11;
-	f->listeners[0].syn_limit = 15;
-	f->listeners[1] = f->listeners[0];
-	pg_address_parse("192.0.2.1", &f->listeners[1].address, NULL);
-	strcpy(f->netstat.netns, "own");
-	f->netstat.syncookies_failed = 99;
+	fill_tcp(f);
 	snapshot->xsk = &f->xsk;
 	snapshot->sessions = &f->sessions;
-	snapshot->listeners = f->listeners;
-	snapshot->netstat = &f->netstat;
-	snapshot->xsk_count = snapshot->session_count = snapshot->netstat_count = 1;
-	snapshot->listener_count = 2;
+	snapshot->xsk_count = snapshot->session_count = 1;
 }
 
 static char *expose(const struct pg_metrics_snapshot *snapshot)
@@ -147,12 +178,35 @@ static void test_values(void **state)
 		"packgate_tcp_syn_queue_limit{netns=\"own\",address=\"192.0.2.1\",port=\"443\"} 15",
 		"packgate_tcp_syncookies_failed_total{netns=\"own\"} 99",
 		"packgate_tcp_listen_overflows_total{netns=\"own\"} 0",
+		"packgate_tcp_syn_queue_high{netns=\"own\",address=\"::\",port=\"443\"} 16",
+		"packgate_tcp_fastopen_queue_limit{netns=\"own\",address=\"::\",port=\"443\"} 4",
+		"packgate_tcp_listener_drops_total{netns=\"own\",address=\"::\",port=\"443\"} "
+		"5000000000",
+		"packgate_tcp_sockets{netns=\"own\",state=\"listen\"} 2",
+		"packgate_tcp_sockets{netns=\"own\",state=\"syn_received\"} 9",
+		"packgate_tcp_sockets{netns=\"own\",state=\"established\"} 40",
+		"packgate_tcp_sockets{netns=\"own\",state=\"time_wait\"} 3",
+		"packgate_tcp_sockets{netns=\"own\",state=\"other\"} 8",
+		"packgate_tcp_sockets{netns=\"empty\",state=\"other\"} 0",
+		"packgate_tcp_somaxconn{netns=\"own\"} 4096",
+		"packgate_tcp_netns_info{netns=\"own\",inode=\"5\",container=\"c0ffee\"} 1",
+		"packgate_tcp_netns_unreadable 1",
+		"packgate_tcp_netns_cut 6",
+		"packgate_tcp_listeners_cut 8",
+		"packgate_tcp_series_cut 0",
+		"packgate_tcp_source{source=\"iterator\"} 1",
+		"packgate_tcp_source{source=\"tracked\"} 0",
 	};
 	static const char *const absent[] = {
 		"queue=\"2\"",			     /* a queue without a worker */
 		"interface=\"eth0\",reason=\"tag\"", /* the gate never decides it */
 		"frames_rejected_total{reason=\"opcode\"}",
 		"state=\"free\"",
+		"netns=\"closed\"",
+		"fastopen_queue_limit{netns=\"own\",address=\"192.0.2.1\"",
+		"packgate_tcp_somaxconn{netns=\"empty\"}",
+		"packgate_tcp_tw_total{netns=\"own\"}",
+		"packgate_tcp_listen_overflows_total{netns=\"empty\"}",
 	};
 	struct fixture *f = malloc(sizeof(*f));
 	char *text;
@@ -168,6 +222,28 @@ static void test_values(void **state)
 			fail_msg("%s is there", absent[i]);
 	free(text);
 	free(f);
+}
+
+/* Beyond the bound series are left away, and it is said. */
+static void test_many_listeners(void **state)
+{
+	struct pg_listener_series *series = calloc(PG_METRICS_LISTENERS_MAX + 3, sizeof(*series));
+	struct pg_metrics_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	size_t i, samples = 0;
+	char *text, *at;
+
+	for (i = 0; i < PG_METRICS_LISTENERS_MAX + 3; i++)
+		series[i].port = (uint16_t)(i + 1);
+	snapshot->tcp.series = series;
+	snapshot->tcp.series_count = PG_METRICS_LISTENERS_MAX + 3;
+	text = expose(snapshot);
+	for (at = text; (at = strstr(at, "\npackgate_tcp_syn_queue_limit{")); at++)
+		samples++;
+	assert_int_equal(samples, PG_METRICS_LISTENERS_MAX);
+	assert_true(has_line(text, "packgate_tcp_series_cut 3"));
+	free(text);
+	free(snapshot);
+	free(series);
 }
 
 /* --- the format ---------------------------------------------------------------------------------
@@ -209,6 +285,8 @@ static void test_format(void **state)
 				fail_msg("%s under %s", line, family);
 			if (!strcmp(type, "counter") && !starts(rest, "_total"))
 				fail_msg("counter %s", line);
+			if (!strcmp(type, "info") && !starts(rest, "_info"))
+				fail_msg("info %s", line);
 			if (!strcmp(type, "gauge") && *rest != '{' && *rest != ' ')
 				fail_msg("gauge %s", line);
 		}
@@ -378,13 +456,10 @@ static void test_event_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values),
-		cmocka_unit_test(test_format),
-		cmocka_unit_test(test_lists_are_complete),
-		cmocka_unit_test(test_doc),
-		cmocka_unit_test(test_empty_snapshot),
-		cmocka_unit_test(test_words),
-		cmocka_unit_test(test_event_peers),
+		cmocka_unit_test(test_values),	     cmocka_unit_test(test_many_listeners),
+		cmocka_unit_test(test_format),	     cmocka_unit_test(test_lists_are_complete),
+		cmocka_unit_test(test_doc),	     cmocka_unit_test(test_empty_snapshot),
+		cmocka_unit_test(test_words),	     cmocka_unit_test(test_event_peers),
 		cmocka_unit_test(test_event_bounds),
 	};
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <cmocka.h>
 
 #include "netstat.h"
@@ -236,19 +235,47 @@ static void test_running_kernel(void **state)
 	struct pg_netstat_sysctls sysctls;
 	struct pg_error error = { "" };
 	struct pg_netstat netstat;
-	struct pg_netns netns;
-	struct stat own;
+	struct pg_netstat_sockets sockets;
 
-	if (pg_netstat_read(&netstat, &error) || pg_netstat_sysctls(&sysctls, &error) ||
-	    pg_netstat_namespace(&netns, &error))
+	if (pg_netstat_read(&netstat, &sockets, &error) || pg_netstat_sysctls(&sysctls, &error))
 		fail_msg("%s", error.text);
 	assert_int_equal(netstat.present, (1U << PG_NETSTAT_FIELDS) - 1);
 	assert_true(sysctls.tcp_max_syn_backlog != PG_NETSTAT_NO_SYSCTL);
 	assert_true(sysctls.somaxconn > 0);
 	assert_in_range(sysctls.tcp_abort_on_overflow, 0, 1);
-	assert_int_equal(stat("/proc/self/ns/net", &own), 0);
-	assert_true(netns.inode == own.st_ino);
-	assert_in_range(strlen(netns.name), 1, PG_NETNS_NAME - 1);
+}
+
+static const struct socket_row {
+	const char *name, *text;
+	int err;
+	struct pg_netstat_sockets sockets;
+} socket_rows[] = {
+	{ "nothing", "", 0, { 0 } },
+	{ "as the kernel has it",
+	  "sockets: used 16\nTCP: inuse 5 orphan 1 tw 7 alloc 9 mem 219\nUDP: inuse 3 mem 1\n",
+	  0,
+	  { 5, 0, 7 } },
+	{ "IPv6", "TCP6: inuse 4\nUDP6: inuse 2\n", 0, { 4, 0, 0 } },
+	{ "both are added", "TCP: inuse 5 tw 7\nTCP6: inuse 4\n", 0, { 9, 0, 7 } },
+	{ "a line without its end", "TCP: inuse 5", -EBADMSG, { 0 } },
+	{ "a name without its value", "TCP: inuse\n", -EBADMSG, { 0 } },
+	{ "not a number", "TCP: inuse -5\n", -EBADMSG, { 0 } },
+	{ "no table", "inuse 5\n", -EBADMSG, { 0 } },
+	{ "good, then bad", "TCP: inuse 5\nTCP6: inuse x\n", -EBADMSG, { 0 } },
+};
+
+static void test_sockets(void **state)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(socket_rows); i++) {
+		const struct socket_row *row = &socket_rows[i];
+		struct pg_netstat_sockets sockets = { 0 };
+		int err = pg_netstat_parse_sockets(row->text, strlen(row->text), &sockets);
+
+		if (err != row->err || memcmp(&sockets, &row->sockets, sizeof(sockets)))
+			fail_msg("%s: %d", row->name, err);
+	}
 }
 
 struct limit_row {
@@ -294,10 +321,11 @@ static void test_syn_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	       cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_every_cut),      cmocka_unit_test(test_every_byte),
-		cmocka_unit_test(test_two_files),      cmocka_unit_test(test_list),
-		cmocka_unit_test(test_running_kernel), cmocka_unit_test(test_syn_limit),
+		cmocka_unit_test(test_good),	  cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_every_cut), cmocka_unit_test(test_every_byte),
+		cmocka_unit_test(test_two_files), cmocka_unit_test(test_list),
+		cmocka_unit_test(test_sockets),	  cmocka_unit_test(test_running_kernel),
+		cmocka_unit_test(test_syn_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,11 @@ uint64_t pg_agent_unix_ms(void)
 	return clock_ms(CLOCK_REALTIME);
 }
 
+struct pg_listeners *pg_agent_listeners(struct pg_agent *agent)
+{
+	return agent->listeners;
+}
+
 /* --- start -------------------------------------------------------------------------------------
  */
 
@@ -193,6 +198,8 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 	err = pg_app_server_open(&agent->config->app, &handlers, &agent->apps, error);
 	if (!err)
 		err = pg_followers_open(agent, error);
+	if (!err)
+		err = pg_listeners_open(&agent->listeners, error);
 	if (err)
 		return err;
 	pg_interfaces_clean(agent);
@@ -251,6 +258,7 @@ void pg_agent_close(struct pg_agent *agent)
 {
 	bool ran = agent->followers != NULL;
 
+	pg_listeners_close(agent->listeners);
 	pg_followers_close(agent);
 	for (uint32_t i = 0; i < agent->worker_count; i++)
 		pg_worker_stop(agent->workers[i]);

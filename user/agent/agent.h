@@ -266,6 +266,9 @@ struct pg_session_count {
 int pg_agent_session_counts(struct pg_agent *agent, struct pg_session_count **ret_rows,
 			    size_t *ret_count);
 
+/* What reads the TCP listeners (listeners.h); lives as long as the agent. */
+struct pg_listeners *pg_agent_listeners(struct pg_agent *agent);
+
 /* --- sampled drops -----------------------------------------------------------------------------
  */
 

@@ -7,6 +7,7 @@
 #include "agent.h"
 #include "app_server.h"
 #include "gate.h"
+#include "listeners.h"
 #include "locals.h"
 #include "session_table.h"
 #include "store.h"
@@ -56,6 +57,7 @@ struct pg_agent {
 	uint32_t worker_count;
 	uint64_t started_ms, adopted, restored, removed;
 	struct pg_followers *followers;
+	struct pg_listeners *listeners;
 };
 
 static inline void pg_agent_lock(struct pg_agent *agent)

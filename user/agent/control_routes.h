@@ -19,7 +19,7 @@
 	X("POST", "/v1/interfaces/{}/confirm", NULL, pg_control_confirm) \
 	X("POST", "/v1/interfaces/{}/detach", NULL, pg_control_detach)   \
 	X("POST", "/v1/reload", NULL, pg_control_reload)                 \
-	X("GET", "/v1/listeners", NULL, pg_control_listeners)            \
+	X("GET", "/v1/listeners", "netns", pg_control_listeners)         \
 	X("GET", "/v1/drops", NULL, pg_control_drops)                    \
 	X("GET", "/v1/drops/follow", NULL, pg_control_follow)            \
 	X("GET", "/v1/metrics", NULL, pg_control_metrics)

@@ -23,8 +23,7 @@ static void snapshot_free(struct pg_metrics_snapshot **snapshot)
 		return;
 	free((*snapshot)->xsk);
 	free((*snapshot)->sessions);
-	free((*snapshot)->listeners);
-	free((*snapshot)->netstat);
+	pg_listeners_sample_done(&(*snapshot)->tcp);
 	free(*snapshot);
 }
 
@@ -32,6 +31,7 @@ static void snapshot_free(struct pg_metrics_snapshot **snapshot)
 static void take_snapshot(struct pg_agent *agent, struct pg_metrics_snapshot *snapshot)
 {
 	const struct pg_config *config = pg_agent_config_get(agent);
+	struct pg_tcp_config tcp = config->tcp;
 
 	snapshot->limits = config->limits;
 	pg_agent_config_put(agent);
@@ -42,9 +42,7 @@ static void take_snapshot(struct pg_agent *agent, struct pg_metrics_snapshot *sn
 	pg_agent_xsk_status(agent, &snapshot->xsk, &snapshot->xsk_count);
 	pg_agent_session_counts(agent, &snapshot->sessions, &snapshot->session_count);
 	snapshot->entrance_count = pg_agent_tcp_entrances(agent, snapshot->entrances);
-	pg_listeners_sample(&snapshot->listeners, &snapshot->listener_count, &snapshot->netstat,
-			    &snapshot->netstat_count);
-	pg_listeners_merge(snapshot->listeners, &snapshot->listener_count);
+	pg_listeners_scrape(pg_agent_listeners(agent), &tcp, &snapshot->tcp, NULL);
 }
 
 int pg_metrics_write(struct pg_agent *agent, char **ret_text, size_t *ret_bytes,

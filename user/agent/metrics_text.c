@@ -310,18 +310,49 @@ static void write_xsk(const struct exposition *e, const struct family *family)
 /* --- TCP ---------------------------------------------------------------------------------------
  */
 
+/* Series come in the order of their namespaces. */
+static const char *namespace_of(const struct pg_listeners_sample *tcp,
+				const struct pg_listener_series *row, size_t *at)
+{
+	while (*at < tcp->namespace_count && tcp->namespaces[*at].netns.inode != row->netns)
+		++*at;
+	return *at < tcp->namespace_count ? tcp->namespaces[*at].netns.name : "";
+}
+
+static size_t series_shown(const struct pg_listeners_sample *tcp)
+{
+	return tcp->series_count < PG_METRICS_LISTENERS_MAX ? tcp->series_count
+							    : PG_METRICS_LISTENERS_MAX;
+}
+
+static uint64_t listener_value(const struct pg_listener_series *row, const struct family *family)
+{
+	const char *field = (const char *)row + family->argument;
+	uint64_t counter;
+	uint32_t gauge;
+
+	if (!strcmp(family->type, COUNTER)) {
+		memcpy(&counter, field, sizeof(counter));
+		return counter;
+	}
+	memcpy(&gauge, field, sizeof(gauge));
+	return gauge;
+}
+
 static void write_listener(const struct exposition *e, const struct family *family)
 {
+	const struct pg_listeners_sample *tcp = &e->snapshot->tcp;
+	bool fastopen = strstr(family->name, "fastopen");
 	char address[PG_ADDRESS_TEXT], port[16];
-	uint32_t value;
-	size_t i;
+	size_t i, at = 0;
 
-	for (i = 0; i < e->snapshot->listener_count; i++) {
-		const struct pg_listener_sample *row = &e->snapshot->listeners[i];
+	for (i = 0; i < series_shown(tcp); i++) {
+		const struct pg_listener_series *row = &tcp->series[i];
 
-		memcpy(&value, (const char *)row + family->argument, sizeof(value));
-		SAMPLE(e, family, value,
-		       LABEL("netns", row->netns)
+		if (fastopen && !row->fastopen_limit)
+			continue;
+		SAMPLE(e, family, listener_value(row, family),
+		       LABEL("netns", namespace_of(tcp, row, &at))
 			       LABEL("address", pg_address_print(&row->address, address))
 				       LABEL("port", number_text(port, row->port)));
 	}
@@ -375,26 +406,108 @@ static void write_tcp_malformed(const struct exposition *e, const struct family 
 	}
 }
 
+#define FOR_EACH_NAMESPACE(e, row)                                                            \
+	for (const struct pg_netns_sample *row = (e)->snapshot->tcp.namespaces;               \
+	     row < (e)->snapshot->tcp.namespaces + (e)->snapshot->tcp.namespace_count; row++) \
+		if (!row->why[0])
+
 static void write_netstat(const struct exposition *e, const struct family *family)
 {
-	uint64_t value;
+	FOR_EACH_NAMESPACE(e, row)
+	if (pg_netstat_has(&row->netstat, family->argument))
+		SAMPLE(e, family, row->netstat.values[family->argument],
+		       LABEL("netns", row->netns.name));
+}
+
+static void write_sockets(const struct exposition *e, const struct family *family)
+{
+	unsigned int state;
+
+	FOR_EACH_NAMESPACE(e, row)
+	for (state = 0; state < PG_SOCKETS_STATES; state++)
+		SAMPLE(e, family, pg_listeners_sockets(row, state),
+		       LABEL("netns", row->netns.name)
+			       LABEL("state", pg_listeners_sockets_word(state)));
+}
+
+static void write_sysctl(const struct exposition *e, const struct family *family)
+{
+	int64_t value;
+
+	FOR_EACH_NAMESPACE(e, row)
+	{
+		memcpy(&value, (const char *)&row->sysctls + family->argument, sizeof(value));
+		if (value >= 0)
+			SAMPLE(e, family, (uint64_t)value, LABEL("netns", row->netns.name));
+	}
+}
+
+static void write_netns(const struct exposition *e, const struct family *family)
+{
+	char inode[24];
+
+	FOR_EACH_NAMESPACE(e, row)
+	{
+		snprintf(inode, sizeof(inode), "%" PRIu64, row->netns.inode);
+		SAMPLE(e, family, 1,
+		       LABEL("netns", row->netns.name) LABEL("inode", inode)
+			       LABEL("container", row->netns.container));
+	}
+}
+
+static void write_source(const struct exposition *e, const struct family *family)
+{
+	unsigned int source;
+
+	for (source = 0; source < PG_LISTENERS_SOURCE_COUNT; source++)
+		SAMPLE(e, family, e->snapshot->tcp.source == source,
+		       LABEL("source", pg_listeners_source_word(source)));
+}
+
+static void write_unreadable(const struct exposition *e, const struct family *family)
+{
+	const struct pg_listeners_sample *tcp = &e->snapshot->tcp;
+	uint64_t count = 0;
 	size_t i;
 
-	for (i = 0; i < e->snapshot->netstat_count; i++) {
-		const struct pg_netstat_sample *row = &e->snapshot->netstat[i];
+	for (i = 0; i < tcp->namespace_count; i++)
+		count += tcp->namespaces[i].why[0] != '\0';
+	SAMPLE(e, family, count, );
+}
 
-		memcpy(&value, (const char *)row + family->argument, sizeof(value));
-		SAMPLE(e, family, value, LABEL("netns", row->netns));
-	}
+/* argument of the family below */
+enum {
+	CUT_NAMESPACES,
+	CUT_LISTENERS,
+	CUT_SERIES,
+	CUT_MARKS,
+};
+
+static void write_cut(const struct exposition *e, const struct family *family)
+{
+	const struct pg_listeners_sample *tcp = &e->snapshot->tcp;
+	const uint64_t values[] = {
+		[CUT_NAMESPACES] = tcp->namespaces_cut,
+		[CUT_LISTENERS] = tcp->rows_cut,
+		[CUT_SERIES] = tcp->series_count - series_shown(tcp),
+		[CUT_MARKS] = tcp->unmarked,
+	};
+
+	SAMPLE(e, family, values[family->argument], );
 }
 
 /* --- the list ----------------------------------------------------------------------------------
  */
 
-#define LISTENER(name, field, help)                                                 \
-	{                                                                           \
-		"tcp_" name, GAUGE, "", "netns,address,port", help, write_listener, \
-			offsetof(struct pg_listener_sample, field)                  \
+#define LISTENER(name, type, field, help)                                          \
+	{                                                                          \
+		"tcp_" name, type, "", "netns,address,port", help, write_listener, \
+			offsetof(struct pg_listener_series, field)                 \
+	}
+#define SYSCTL(name, field, help)                                    \
+	{                                                            \
+		"tcp_" name, GAUGE, "", "netns", help, write_sysctl, \
+			offsetof(struct pg_netstat_sysctls, field)   \
 	}
 #define ENTRANCE(field, help)                                                          \
 	{                                                                              \
@@ -467,21 +580,47 @@ static const struct family families[] = {
 	  write_tcp_closed, 0 },
 	{ "tcp_entrance_malformed", COUNTER, "", "entrance,reason",
 	  "connections closed because their bytes are not messages", write_tcp_malformed, 0 },
-	LISTENER("accept_queue_length", accept_length, "connections that wait for accept"),
-	LISTENER("accept_queue_limit", accept_limit, "room of the accept queue"),
-	LISTENER("syn_queue_length", syn_length, "connection requests in the SYN queue"),
-	LISTENER("syn_queue_young", syn_young, "requests whose SYN-ACK was sent only once"),
-	LISTENER("syn_queue_limit", syn_limit, "room of the SYN queue"),
+	LISTENER("accept_queue_length", GAUGE, accept_length, "connections that wait for accept"),
+	LISTENER("accept_queue_limit", GAUGE, accept_limit, "room of the accept queue"),
+	LISTENER("accept_queue_high", GAUGE, accept_high,
+		 "most connections seen waiting since the last scrape"),
+	LISTENER("syn_queue_length", GAUGE, syn_length, "connection requests in the SYN queue"),
+	LISTENER("syn_queue_young", GAUGE, syn_young, "requests whose SYN-ACK was sent only once"),
+	LISTENER("syn_queue_limit", GAUGE, syn_limit, "room of the SYN queue"),
+	LISTENER("syn_queue_high", GAUGE, syn_high, "most requests seen since the last scrape"),
+	LISTENER("fastopen_queue_length", GAUGE, fastopen_length,
+		 "TCP Fast Open requests; only of listeners that take them"),
+	LISTENER("fastopen_queue_limit", GAUGE, fastopen_limit, "room for TCP Fast Open requests"),
+	LISTENER("listener_sockets", GAUGE, sockets,
+		 "sockets behind the series: above 1, a reuseport group whose numbers are sums"),
+	LISTENER("listener_drops", COUNTER, drops,
+		 "SYNs and final ACKs this listener dropped: the victim of overflows"),
+	LISTENER("listener_synack_retransmits", COUNTER, synack_retransmits,
+		 "SYN-ACKs of this listener sent again"),
 #define PG_X(field, table, kernel, metric, help) \
-	{ "tcp_" #field,                         \
-	  COUNTER,                               \
-	  "",                                    \
-	  "netns",                               \
-	  help,                                  \
-	  write_netstat,                         \
-	  offsetof(struct pg_netstat_sample, field) },
+	{ "tcp_" #field, COUNTER, "", "netns", help, write_netstat, PG_NETSTAT_##field },
 	PG_NETSTAT(PG_X)
 #undef PG_X
+		{ "tcp_sockets", GAUGE, "", "netns,state", "TCP sockets by state", write_sockets,
+		  0 },
+	SYSCTL("somaxconn", somaxconn, "net.core.somaxconn: no backlog is larger"),
+	SYSCTL("max_syn_backlog", tcp_max_syn_backlog, "net.ipv4.tcp_max_syn_backlog"),
+	SYSCTL("syncookies", tcp_syncookies, "net.ipv4.tcp_syncookies"),
+	{ "tcp_netns", "info", "", "netns,inode,container", "network namespaces that are read",
+	  write_netns, 0 },
+	{ "tcp_netns_unreadable", GAUGE, "", "",
+	  "network namespaces that could not be entered or read", write_unreadable, 0 },
+	{ "tcp_netns_cut", GAUGE, "", "", "network namespaces left away, beyond 1024", write_cut,
+	  CUT_NAMESPACES },
+	{ "tcp_listeners_cut", GAUGE, "", "",
+	  "listeners left away, beyond 8192 in a namespace or 131072 in all", write_cut,
+	  CUT_LISTENERS },
+	{ "tcp_series_cut", GAUGE, "", "", "listeners left away here, beyond 4096 series",
+	  write_cut, CUT_SERIES },
+	{ "tcp_listeners_unmarked", COUNTER, "", "",
+	  "listeners not watched because the kernel had no memory for it", write_cut, CUT_MARKS },
+	{ "tcp_source", GAUGE, "", "source", "1 for what listeners are read through", write_source,
+	  0 },
 };
 
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
@@ -556,6 +695,22 @@ static void write_words(FILE *file)
 		fprintf(file, "| `%s` | %s | %s |\n", limit.name, limit.unit, limit.help);
 }
 
+static void write_tcp_words(FILE *file)
+{
+	fputs("\n## TCP sources\n\nLabel `source` of `packgate_tcp_source`.\n\n| source | "
+	      "meaning |\n|---|---|\n",
+	      file);
+#define PG_X(name, word, help) fprintf(file, "| `%s` | %s |\n", word, help);
+	PG_LISTENERS_SOURCES(PG_X)
+#undef PG_X
+	fputs("\n## TCP states\n\nLabel `state` of `packgate_tcp_sockets`.\n\n| state | meaning "
+	      "|\n|---|---|\n",
+	      file);
+#define PG_X(state, help) fprintf(file, "| `%s` | %s |\n", #state, help);
+	PG_LISTENERS_SOCKETS(PG_X)
+#undef PG_X
+}
+
 void pg_metrics_write_doc(FILE *file)
 {
 	const struct family *family;
@@ -582,4 +737,5 @@ void pg_metrics_write_doc(FILE *file)
 	write_malformed_reasons(file);
 	write_closes(file);
 	write_words(file);
+	write_tcp_words(file);
 }

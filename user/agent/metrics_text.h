@@ -5,22 +5,10 @@
 #include <stdio.h>
 
 #include "agent.h"
-#include "netstat.h"
+#include "listeners.h"
 
-/* What stands behind one listener's five gauges. */
-struct pg_listener_sample {
-	char netns[64];
-	struct pg_address address;
-	uint16_t port;
-	uint32_t accept_length, accept_limit, syn_length, syn_young, syn_limit;
-};
-
-struct pg_netstat_sample {
-	char netns[64];
-#define PG_X(field, table, kernel, metric, help) uint64_t field;
-	PG_NETSTAT(PG_X)
-#undef PG_X
-};
+/* Series of listeners in one exposition; more are left away and counted. */
+#define PG_METRICS_LISTENERS_MAX 4096
 
 /* Everything one exposition is made of. The arrays belong to the snapshot. */
 struct pg_metrics_snapshot {
@@ -32,12 +20,9 @@ struct pg_metrics_snapshot {
 	size_t xsk_count;
 	struct pg_session_count *sessions;
 	size_t session_count;
-	struct pg_listener_sample *listeners;
-	size_t listener_count;
 	struct pg_tcp_entrance entrances[PG_CONFIG_ENTRANCES_MAX];
 	size_t entrance_count;
-	struct pg_netstat_sample *netstat;
-	size_t netstat_count;
+	struct pg_listeners_sample tcp; /* with its series */
 };
 
 /* Writes the whole exposition, "# EOF" included. */

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cleanup.h"
 #include "netstat.h"
 
 /* The tables are 6 KiB today; what is larger than this is not them. */
 #define FILE_BYTES_MAX 65536
-#define NETNS_PATH     "/run/netns"
 
 const struct pg_netstat_info pg_netstat_info[PG_NETSTAT_FIELDS] = {
 #define PG_X(field, table, kernel, metric, help) { #field, table, kernel, metric, help },
@@ -73,6 +69,8 @@ static int take_field(const struct span *table, const struct span *name, const s
 {
 	int i;
 
+	if (is_text(table, "Tcp") && is_text(name, "CurrEstab"))
+		return parse_number(value, &netstat->established);
 	for (i = 0; i < PG_NETSTAT_FIELDS; i++) {
 		if (!is_text(table, pg_netstat_info[i].table) ||
 		    !is_text(name, pg_netstat_info[i].kernel))
@@ -87,7 +85,7 @@ static int take_field(const struct span *table, const struct span *name, const s
 
 static int take_pair(struct span names, struct span values, struct pg_netstat *netstat)
 {
-	struct span table, same, name, value;
+	struct span table, same, name = { 0 }, value = { 0 };
 	bool more_names, more_values;
 	int err;
 
@@ -126,6 +124,36 @@ int pg_netstat_parse(const char *text, size_t bytes, struct pg_netstat *netstat)
 	return 0;
 }
 
+static void take_sockets(const struct span *table, const struct span *name, uint64_t number,
+			 struct pg_netstat_sockets *sockets)
+{
+	if (!is_text(table, "TCP") && !is_text(table, "TCP6"))
+		return;
+	if (is_text(name, "inuse"))
+		sockets->in_use += number;
+	else if (is_text(name, "tw"))
+		sockets->time_wait += number;
+}
+
+int pg_netstat_parse_sockets(const char *text, size_t bytes, struct pg_netstat_sockets *sockets)
+{
+	struct span line, table, name, value, rest = { text, text + bytes };
+	struct pg_netstat_sockets result = *sockets;
+	uint64_t number;
+
+	while (rest.at < rest.end) {
+		if (!cut_at(&rest, '\n', &line) || !cut_at(&line, ':', &table))
+			return -EBADMSG;
+		while (cut_word(&line, &name)) {
+			if (!cut_word(&line, &value) || parse_number(&value, &number))
+				return -EBADMSG;
+			take_sockets(&table, &name, number, &result);
+		}
+	}
+	*sockets = result;
+	return 0;
+}
+
 /* Reads a whole file into text. Returns its bytes, or a negative errno. */
 static ssize_t read_file(const char *path, char *text, size_t room)
 {
@@ -145,26 +173,49 @@ static ssize_t read_file(const char *path, char *text, size_t room)
 	return filled < room ? (ssize_t)filled : -EFBIG;
 }
 
-static int read_tables(const char *path, struct pg_netstat *netstat, struct pg_error *error)
+/* Reads and takes in one file of the calling thread's namespace. */
+static int read_table(const char *name, char *text, struct pg_netstat *netstat,
+		      struct pg_netstat_sockets *sockets, struct pg_error *error)
 {
-	PG_FREE char *text = malloc(FILE_BYTES_MAX);
-	ssize_t bytes = text ? read_file(path, text, FILE_BYTES_MAX) : -ENOMEM;
-	int err = bytes < 0 ? bytes : pg_netstat_parse(text, bytes, netstat);
+	char path[64];
+	ssize_t bytes;
+	int err;
 
+	snprintf(path, sizeof(path), "/proc/thread-self/net/%s", name);
+	bytes = read_file(path, text, FILE_BYTES_MAX);
+	if (bytes < 0)
+		err = bytes;
+	else if (sockets)
+		err = pg_netstat_parse_sockets(text, bytes, sockets);
+	else
+		err = pg_netstat_parse(text, bytes, netstat);
 	return err ? pg_error_set(error, err, "reading %s: %s", path, strerror(-err)) : 0;
 }
 
-int pg_netstat_read(struct pg_netstat *ret_netstat, struct pg_error *error)
+int pg_netstat_read(struct pg_netstat *ret_netstat, struct pg_netstat_sockets *ret_sockets,
+		    struct pg_error *error)
 {
+	PG_FREE char *text = malloc(FILE_BYTES_MAX);
+	struct pg_netstat_sockets sockets = { 0 };
 	struct pg_netstat netstat = { 0 };
 	int err;
 
-	err = read_tables("/proc/thread-self/net/netstat", &netstat, error);
+	if (!text)
+		return pg_error_set(error, -ENOMEM, "reading the TCP counters: out of memory");
+	err = read_table("netstat", text, &netstat, NULL, error);
 	if (!err)
-		err = read_tables("/proc/thread-self/net/snmp", &netstat, error);
+		err = read_table("snmp", text, &netstat, NULL, error);
 	if (!err)
-		*ret_netstat = netstat;
-	return err;
+		err = read_table("sockstat", text, NULL, &sockets, error);
+	if (!err)
+		err = read_table("sockstat6", text, NULL, &sockets, error);
+	/* a kernel without IPv6 has no such file */
+	if (err && err != -ENOENT)
+		return err;
+	sockets.established = netstat.established;
+	*ret_netstat = netstat;
+	*ret_sockets = sockets;
+	return 0;
 }
 
 static int read_sysctl(const char *name, int64_t *ret_value, struct pg_error *error)
@@ -200,48 +251,4 @@ int pg_netstat_sysctls(struct pg_netstat_sysctls *ret_sysctls, struct pg_error *
 	if (!err)
 		*ret_sysctls = sysctls;
 	return err;
-}
-
-static bool is_same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-static bool find_name(const struct stat *own, char ret_name[PG_NETNS_NAME])
-{
-	DIR *directory = opendir(NETNS_PATH);
-	const struct dirent *entry;
-	bool found = false;
-	struct stat other;
-
-	while (directory && (entry = readdir(directory))) {
-		if (strlen(entry->d_name) >= PG_NETNS_NAME ||
-		    (found && strcmp(entry->d_name, ret_name) > 0) ||
-		    fstatat(dirfd(directory), entry->d_name, &other, 0) ||
-		    !is_same_file(own, &other))
-			continue;
-		strcpy(ret_name, entry->d_name);
-		found = true;
-	}
-	if (directory)
-		closedir(directory);
-	return found;
-}
-
-int pg_netstat_namespace(struct pg_netns *ret_netns, struct pg_error *error)
-{
-	struct stat own, other;
-
-	if (stat("/proc/thread-self/ns/net", &own))
-		return pg_error_set(error, -errno, "reading /proc/thread-self/ns/net: %s",
-				    strerror(errno));
-	ret_netns->inode = own.st_ino;
-	if (find_name(&own, ret_netns->name))
-		return 0;
-	if (!stat("/proc/1/ns/net", &other) && is_same_file(&own, &other))
-		strcpy(ret_netns->name, "init");
-	else
-		snprintf(ret_netns->name, sizeof(ret_netns->name), "net:[%" PRIu64 "]",
-			 ret_netns->inode);
-	return 0;
 }

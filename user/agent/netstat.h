@@ -9,8 +9,8 @@
 #include "error.h"
 
 /*
- * What the kernel counts and is told about TCP in one network namespace, and which one that is.
- * Everything here is about the namespace the calling thread is in.
+ * What the kernel counts and is told about TCP in one network namespace: everything here is about
+ * the one the calling thread is in.
  */
 
 /* X(field, table, the kernel's name, metric, help), a counter each. A metric is never reused. */
@@ -35,7 +35,9 @@
 	X(tw, "TcpExt", "TW", "packgate_tcp_tw_total",                                             \
 	  "connections that ended their TIME_WAIT by its timer")                                   \
 	X(passive_opens, "Tcp", "PassiveOpens", "packgate_tcp_passive_opens_total",                \
-	  "connections made through listeners")
+	  "connections made through listeners")                                                    \
+	X(syn_retransmits, "TcpExt", "TCPSynRetrans", "packgate_tcp_syn_retransmits_total",        \
+	  "SYNs and SYN-ACKs sent again")
 
 enum pg_netstat_field {
 #define PG_X(field, table, kernel, metric, help) PG_NETSTAT_##field,
@@ -56,13 +58,21 @@ extern const struct pg_netstat_info pg_netstat_info[PG_NETSTAT_FIELDS];
 
 struct pg_netstat {
 	uint64_t values[PG_NETSTAT_FIELDS];
-	uint32_t present; /* bit = field: what this kernel does not count is absent, not zero */
+	uint32_t present;     /* bit = field: what this kernel does not count is absent, not zero */
+	uint64_t established; /* Tcp CurrEstab: a number of sockets, not a counter */
 };
 
 static inline bool pg_netstat_has(const struct pg_netstat *netstat, enum pg_netstat_field field)
 {
 	return netstat->present >> field & 1;
 }
+
+/* TCP sockets by what the kernel keeps count of, so that nothing is walked. */
+struct pg_netstat_sockets {
+	uint64_t in_use;      /* of both families, TIME_WAIT and requests apart */
+	uint64_t established; /* ESTABLISHED and CLOSE_WAIT */
+	uint64_t time_wait;
+};
 
 /*
  * Takes in text as /proc/net/netstat and /proc/net/snmp have it: pairs of lines "Table: names" and
@@ -73,8 +83,12 @@ static inline bool pg_netstat_has(const struct pg_netstat *netstat, enum pg_nets
  */
 int pg_netstat_parse(const char *text, size_t bytes, struct pg_netstat *netstat);
 
-/* Reads and parses both files. */
-int pg_netstat_read(struct pg_netstat *ret_netstat, struct pg_error *error);
+/* Takes in a text as /proc/net/sockstat and sockstat6 have it: "TCP: inuse 4 orphan 0 tw 1". */
+int pg_netstat_parse_sockets(const char *text, size_t bytes, struct pg_netstat_sockets *sockets);
+
+/* Reads and parses the four files. */
+int pg_netstat_read(struct pg_netstat *ret_netstat, struct pg_netstat_sockets *ret_sockets,
+		    struct pg_error *error);
 
 /* X(field, file under /proc/sys/net) */
 #define PG_NETSTAT_SYSCTLS(X)                              \
@@ -92,18 +106,5 @@ struct pg_netstat_sysctls {
 };
 
 int pg_netstat_sysctls(struct pg_netstat_sysctls *ret_sysctls, struct pg_error *error);
-
-#define PG_NETNS_NAME 64
-
-struct pg_netns {
-	uint64_t inode; /* of the namespace, its identity while it lives */
-	char name[PG_NETNS_NAME];
-};
-
-/*
- * Its name is the first in alphabetical order under /run/netns (what `ip netns` shows), else "init"
- * if process 1 is in it, else "net:[inode]"; a name that does not fit counts as none.
- */
-int pg_netstat_namespace(struct pg_netns *ret_netns, struct pg_error *error);
 
 #endif

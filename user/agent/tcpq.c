@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,18 +14,24 @@
 
 /* What the kernel collects before it hands out records, on 4 KiB pages. */
 #define READ_BYTES 32768
+#define READ_TRIES 3
 
 struct pg_tcpq {
 	struct tcpq_bpf *skeleton;
-	struct bpf_link *link;
+	struct bpf_link *here, *all, *high, *state, *synack;
 	uint64_t cut;
+	char untracked_why[sizeof(((struct pg_error *)0)->text)];
 };
 
 void pg_tcpq_free(struct pg_tcpq *tcpq)
 {
 	if (!tcpq)
 		return;
-	bpf_link__destroy(tcpq->link);
+	bpf_link__destroy(tcpq->synack);
+	bpf_link__destroy(tcpq->state);
+	bpf_link__destroy(tcpq->high);
+	bpf_link__destroy(tcpq->all);
+	bpf_link__destroy(tcpq->here);
 	tcpq_bpf__destroy(tcpq->skeleton);
 	free(tcpq);
 }
@@ -54,33 +57,112 @@ static const char *advice(int err)
 	}
 }
 
+/* Loads all programs, or only the one that reads where the reader is. */
+static int load(struct pg_tcpq *tcpq, bool tracking, struct pg_error *error)
+{
+	struct bpf_program *program;
+	int err;
+
+	errno = 0;
+	tcpq->skeleton = tcpq_bpf__open();
+	if (!tcpq->skeleton)
+		return pg_error_set(error, errno ? -errno : -EINVAL,
+				    "opening the TCP listener iterator: %s", strerror(errno));
+	bpf_object__for_each_program(program, tcpq->skeleton->obj) bpf_program__set_autoload(
+		program, tracking || program == tcpq->skeleton->progs.pg_tcpq);
+	err = tcpq_bpf__load(tcpq->skeleton);
+	if (!err)
+		return 0;
+	tcpq_bpf__destroy(TAKE_PTR(tcpq->skeleton));
+	return pg_error_set(error, err, "loading the TCP listener iterator: %s%s", strerror(-err),
+			    advice(err));
+}
+
+static int attach_walk(struct pg_tcpq *tcpq, struct bpf_program *program,
+		       struct bpf_link **ret_link, struct pg_error *error)
+{
+	union bpf_iter_link_info info = {
+		.map.map_fd = bpf_map__fd(tcpq->skeleton->maps.pg_listeners),
+	};
+	LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &info,
+		    .link_info_len = sizeof(info));
+	bool here = program == tcpq->skeleton->progs.pg_tcpq;
+
+	*ret_link = bpf_program__attach_iter(program, here ? NULL : &options);
+	if (*ret_link)
+		return 0;
+	return pg_error_set(error, -errno, "attaching the TCP listener iterator: %s%s",
+			    strerror(errno), advice(-errno));
+}
+
+static int attach_event(struct bpf_program *program, struct bpf_link **ret_link,
+			struct pg_error *error)
+{
+	*ret_link = bpf_program__attach(program);
+	if (*ret_link)
+		return 0;
+	return pg_error_set(error, -errno, "attaching %s: %s%s", bpf_program__section_name(program),
+			    strerror(errno), advice(-errno));
+}
+
+static int attach_tracking(struct pg_tcpq *tcpq, struct pg_error *error)
+{
+	struct tcpq_bpf *skeleton = tcpq->skeleton;
+	int err;
+
+	err = attach_walk(tcpq, skeleton->progs.pg_tcpq_all, &tcpq->all, error);
+	if (!err)
+		err = attach_walk(tcpq, skeleton->progs.pg_tcpq_high, &tcpq->high, error);
+	if (!err)
+		err = attach_event(skeleton->progs.pg_tcpq_synack, &tcpq->synack, error);
+	if (!err)
+		err = attach_event(skeleton->progs.pg_tcpq_state, &tcpq->state, error);
+	return err;
+}
+
 int pg_tcpq_open(struct pg_tcpq **ret_tcpq, struct pg_error *error)
 {
 	PG_CLEANUP(free_tcpq) struct pg_tcpq *tcpq = calloc(1, sizeof(*tcpq));
+	struct pg_error why = { "" };
 	int err;
 
 	if (!tcpq)
 		return pg_error_set(error, -ENOMEM, "out of memory");
-	errno = 0;
-	tcpq->skeleton = tcpq_bpf__open_and_load();
+	err = load(tcpq, true, &why);
+	if (!err)
+		err = attach_tracking(tcpq, &why);
+	snprintf(tcpq->untracked_why, sizeof(tcpq->untracked_why), "%s", err ? why.text : "");
 	if (!tcpq->skeleton) {
-		err = errno ? -errno : -EINVAL;
-		return pg_error_set(error, err, "loading the TCP listener iterator: %s%s",
-				    strerror(-err), advice(err));
+		err = load(tcpq, false, error);
+		if (err)
+			return err;
 	}
-	tcpq->link = bpf_program__attach_iter(tcpq->skeleton->progs.pg_tcpq, NULL);
-	if (!tcpq->link) {
-		err = -errno;
-		return pg_error_set(error, err, "attaching the TCP listener iterator: %s%s",
-				    strerror(-err), advice(err));
-	}
+	err = attach_walk(tcpq, tcpq->skeleton->progs.pg_tcpq, &tcpq->here, error);
+	if (err)
+		return err;
+	tcpq->skeleton->bss->pg_marking = pg_tcpq_tracks(tcpq);
 	*ret_tcpq = TAKE_PTR(tcpq);
 	return 0;
+}
+
+bool pg_tcpq_tracks(const struct pg_tcpq *tcpq)
+{
+	return tcpq->state != NULL;
+}
+
+const char *pg_tcpq_untracked_why(const struct pg_tcpq *tcpq)
+{
+	return tcpq->untracked_why;
 }
 
 uint64_t pg_tcpq_cut(const struct pg_tcpq *tcpq)
 {
 	return tcpq->cut;
+}
+
+uint64_t pg_tcpq_unmarked(const struct pg_tcpq *tcpq)
+{
+	return tcpq->skeleton->bss->pg_unmarked;
 }
 
 struct records {
@@ -140,6 +222,8 @@ static int compare_rows(const void *left, const void *right)
 	const struct pg_tcpq_listener *a = left, *b = right;
 	int order = memcmp(a->address.bytes, b->address.bytes, sizeof(a->address.bytes));
 
+	if (a->netns != b->netns)
+		return a->netns < b->netns ? -1 : 1;
 	if (order)
 		return order;
 	if (a->port != b->port)
@@ -150,6 +234,7 @@ static int compare_rows(const void *left, const void *right)
 static void interpret(const struct pg_tcpq_record *record, struct pg_tcpq_listener *row)
 {
 	*row = (struct pg_tcpq_listener){
+		.netns = record->netns,
 		.port = record->port,
 		.ipv6 = record->family == AF_INET6,
 		.v6only = record->v6only,
@@ -159,19 +244,38 @@ static void interpret(const struct pg_tcpq_record *record, struct pg_tcpq_listen
 		.uid = record->uid,
 		.accept_length = record->accept_length,
 		.accept_limit = record->accept_limit,
+		.accept_high = record->accept_high,
 		.accept_full = record->accept_length > record->accept_limit,
+		.capped = record->accept_limit >= record->somaxconn,
 		.syn_length = record->syn_length,
 		.syn_young = record->syn_young,
 		.syn_limit = record->syn_limit,
+		.syn_high = record->syn_high,
 		.syn_full = record->syn_length >= record->syn_limit,
-		.syncookies = record->syncookies,
 		.drops = record->drops,
+		.synack_retransmits = record->synack_retransmits,
+		.marked = record->marked,
 		.reuseport = record->reuseport,
 		.reuseport_sockets = record->reuseport_sockets,
 		.fastopen_length = record->fastopen_length,
 		.fastopen_limit = record->fastopen_limit,
+		.somaxconn = record->somaxconn,
+		.max_syn_backlog = record->max_syn_backlog,
+		.syncookies = record->syncookies,
+		.abort_on_overflow = record->abort_on_overflow,
 	};
 	memcpy(row->address.bytes, record->address, sizeof(row->address.bytes));
+}
+
+/* Neighbours with one cookie are one listener that a change in the list showed twice. */
+static size_t drop_repeated(struct pg_tcpq_listener *rows, size_t n)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < n; i++)
+		if (!kept || compare_rows(&rows[kept - 1], &rows[i]))
+			rows[kept++] = rows[i];
+	return kept;
 }
 
 static int to_rows(const struct records *records, struct pg_tcpq_listener **ret_rows, size_t *ret_n)
@@ -188,151 +292,90 @@ static int to_rows(const struct records *records, struct pg_tcpq_listener **ret_
 		qsort(rows, n, sizeof(*rows), compare_rows);
 	}
 	*ret_rows = rows;
-	*ret_n = n;
+	*ret_n = drop_repeated(rows, n);
+	return 0;
+}
+
+static int walk(struct bpf_link *link, struct records *records, struct pg_error *error)
+{
+	PG_CLOSE int fd = bpf_iter_create(bpf_link__fd(link));
+	int err;
+
+	if (fd < 0)
+		return pg_error_set(error, -errno, "opening the TCP listener iterator: %s",
+				    strerror(errno));
+	records->bytes = records->beyond = 0;
+	do {
+		err = take_some(fd, records);
+	} while (err > 0);
+	if (!err && (records->bytes + records->beyond) % sizeof(*records->at))
+		err = -EIO;
+	if (err)
+		return pg_error_set(error, err, "reading the TCP listeners: %s", strerror(-err));
+	return 0;
+}
+
+static int give_rows(struct pg_tcpq *tcpq, const struct records *records,
+		     struct pg_tcpq_listener **ret_rows, size_t *ret_n, struct pg_error *error)
+{
+	int err = to_rows(records, ret_rows, ret_n);
+
+	if (err)
+		return pg_error_set(error, err, "reading the TCP listeners: out of memory");
+	tcpq->cut += records->beyond / sizeof(*records->at);
 	return 0;
 }
 
 int pg_tcpq_read(struct pg_tcpq *tcpq, struct pg_tcpq_listener **ret_rows, size_t *ret_n,
 		 struct pg_error *error)
 {
-	PG_CLOSE int fd = bpf_iter_create(bpf_link__fd(tcpq->link));
 	PG_CLEANUP(free_records) struct records records = { 0 };
+	int err = walk(tcpq->here, &records, error);
+
+	return err ? err : give_rows(tcpq, &records, ret_rows, ret_n, error);
+}
+
+static int walk_marks(struct pg_tcpq *tcpq)
+{
+	PG_CLOSE int fd = bpf_iter_create(bpf_link__fd(tcpq->high));
+	char none[64];
+
+	if (fd < 0)
+		return -errno;
+	return read(fd, none, sizeof(none)) < 0 ? -errno : 0;
+}
+
+int pg_tcpq_read_all(struct pg_tcpq *tcpq, struct pg_tcpq_listener **ret_rows, size_t *ret_n,
+		     struct pg_error *error)
+{
+	PG_CLEANUP(free_records) struct records records = { 0 };
+	const volatile __u64 *changes = &tcpq->skeleton->bss->pg_changes;
+	int err, tries = 0;
+	__u64 before;
+
+	/*
+	 * The kernel hands out some hundred records a read and finds its place again by counting:
+	 * a listener that came or went in between can hide or repeat another.
+	 */
+	do {
+		before = *changes;
+		err = walk(tcpq->all, &records, error);
+	} while (!err && records.bytes > READ_BYTES / 2 && before != *changes &&
+		 ++tries < READ_TRIES);
+	return err ? err : give_rows(tcpq, &records, ret_rows, ret_n, error);
+}
+
+int pg_tcpq_raise(struct pg_tcpq *tcpq)
+{
+	return walk_marks(tcpq);
+}
+
+int pg_tcpq_reset(struct pg_tcpq *tcpq)
+{
 	int err;
 
-	if (fd < 0)
-		return pg_error_set(error, -errno, "opening the TCP listener iterator: %s",
-				    strerror(errno));
-	do {
-		err = take_some(fd, &records);
-	} while (err > 0);
-	if (!err && (records.bytes + records.beyond) % sizeof(*records.at))
-		err = -EIO;
-	if (!err)
-		err = to_rows(&records, ret_rows, ret_n);
-	if (err)
-		return pg_error_set(error, err, "reading the TCP listeners: %s", strerror(-err));
-	tcpq->cut += records.beyond / sizeof(*records.at);
-	return 0;
-}
-
-static int compare_inodes(const void *left, const void *right)
-{
-	uint64_t a = (*(struct pg_tcpq_listener *const *)left)->inode;
-	uint64_t b = (*(struct pg_tcpq_listener *const *)right)->inode;
-
-	return a < b ? -1 : a > b;
-}
-
-struct search {
-	struct pg_tcpq_listener **by_inode;
-	size_t n, missing;
-};
-
-struct process {
-	int fd;
-	pid_t pid;
-	char comm[PG_TCPQ_COMM_BYTES]; /* read at the first match */
-};
-
-static void read_comm(struct process *process)
-{
-	PG_CLOSE int fd = openat(process->fd, "comm", O_RDONLY | O_CLOEXEC);
-	ssize_t bytes = fd < 0 ? 0 : read(fd, process->comm, sizeof(process->comm));
-
-	/* the line's end becomes the terminator */
-	process->comm[bytes > 0 ? bytes - 1 : 0] = '\0';
-}
-
-static void match_file(struct search *search, struct process *process, int files, const char *name)
-{
-	struct pg_tcpq_listener key, *key_at = &key, **found;
-	unsigned long long inode;
-	char target[64];
-	ssize_t bytes = readlinkat(files, name, target, sizeof(target) - 1);
-
-	if (bytes < 0)
-		return;
-	target[bytes] = '\0';
-	if (sscanf(target, "socket:[%llu]", &inode) != 1)
-		return;
-	key.inode = inode;
-	found = bsearch(&key_at, search->by_inode, search->n, sizeof(*found), compare_inodes);
-	if (!found || (*found)->owner_pid)
-		return;
-	if (!process->comm[0])
-		read_comm(process);
-	(*found)->owner_pid = process->pid;
-	memcpy((*found)->owner_comm, process->comm, sizeof(process->comm));
-	search->missing--;
-}
-
-static void close_directory(DIR **directory)
-{
-	if (*directory)
-		closedir(*directory);
-}
-
-/* Takes the descriptor over, also when it fails. */
-static DIR *directory_of(int fd)
-{
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!directory && fd >= 0)
-		close(fd);
-	return directory;
-}
-
-static void search_process(struct search *search, int proc, const char *name)
-{
-	PG_CLOSE int fd = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	PG_CLEANUP(close_directory) DIR *files = NULL;
-	struct process process = { .fd = fd, .pid = strtol(name, NULL, 10) };
-	const struct dirent *entry;
-
-	if (fd < 0)
-		return;
-	files = directory_of(openat(fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	while (files && (entry = readdir(files)))
-		match_file(search, &process, dirfd(files), entry->d_name);
-}
-
-static struct search index_rows(struct pg_tcpq_listener *rows, size_t n)
-{
-	struct search search = { .by_inode = calloc(n, sizeof(*search.by_inode)) };
-	size_t i;
-
-	for (i = 0; i < n && search.by_inode; i++) {
-		rows[i].owner_pid = 0;
-		rows[i].owner_comm[0] = '\0';
-		if (rows[i].inode)
-			search.by_inode[search.n++] = &rows[i];
-	}
-	search.missing = search.n;
-	if (search.n)
-		qsort(search.by_inode, search.n, sizeof(*search.by_inode), compare_inodes);
-	return search;
-}
-
-int pg_tcpq_find_owners(struct pg_tcpq_listener *rows, size_t n)
-{
-	PG_CLEANUP(close_directory) DIR *proc = NULL;
-	PG_FREE struct pg_tcpq_listener **owner = NULL;
-	const struct dirent *entry;
-	struct search search;
-
-	if (!n)
-		return 0;
-	search = index_rows(rows, n);
-	owner = search.by_inode;
-	if (!owner)
-		return -ENOMEM;
-	proc = opendir("/proc");
-	if (!proc)
-		return -errno;
-	/* the kernel lists processes by rising pid, so the first match is the lowest */
-	while (search.missing && (entry = readdir(proc))) {
-		if (isdigit((unsigned char)entry->d_name[0]))
-			search_process(&search, dirfd(proc), entry->d_name);
-	}
-	return 0;
+	tcpq->skeleton->bss->pg_reset = true;
+	err = walk_marks(tcpq);
+	tcpq->skeleton->bss->pg_reset = false;
+	return err;
 }

@@ -56,7 +56,7 @@ static const struct cli_option stream_list_options[] = {
 };
 
 static const struct cli_option listeners_options[] = {
-	{ "netns", "NAME", "all, own (default) or a namespace" },
+	{ "netns", "NAME", "all, own, or a namespace by name, inode or container id" },
 	END,
 };
 
