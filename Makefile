@@ -151,7 +151,8 @@ $(BUILD)/tests/prog/%: tests/prog/%.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKE
 		-lcmocka -ljansson $(LIB_LIBS) -lbpf
 
 # What a network test runs beside the agent.
-NET_OBJ := $(addprefix $(BUILD)/agent/,tcpq.o diag.o netns.o netstat.o owners.o)
+NET_OBJ := $(addprefix $(BUILD)/agent/,tcpq.o diag.o netns.o netstat.o owners.o \
+	listeners.o listener_totals.o log.o)
 
 $(BUILD)/tests/net/%: tests/net/%.c $(NET_OBJ) $(BUILD)/libpackgate.a
 	@mkdir -p $(@D)

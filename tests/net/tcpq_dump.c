@@ -3,7 +3,8 @@
  * Prints the TCP listeners, counters and sysctls of the network namespace it runs in, as one JSON
  * object with the keys of `packgate listeners --json` and more. With a number it reads the
  * listeners that many times and prints only what one reading costs; with "diag" it reads them
- * through inet_diag.
+ * through inet_diag; with "own" as the agent would with tcp: { namespaces: [own] }, and prints
+ * where they come from.
  */
 #include <bpf/libbpf.h>
 #include <jansson.h>
@@ -15,6 +16,7 @@
 
 #include "cleanup.h"
 #include "diag.h"
+#include "listeners.h"
 #include "netns.h"
 #include "netstat.h"
 #include "owners.h"
@@ -116,6 +118,29 @@ static int dump(struct pg_tcpq *tcpq, struct pg_error *error)
 	return 0;
 }
 
+static int dump_own(struct pg_error *error)
+{
+	PG_CLEANUP(pg_listeners_sample_done) struct pg_listeners_sample sample = { 0 };
+	struct pg_tcp_config config = { .namespaces = PG_NAMESPACES_OWN };
+	json_t *rows = json_array(), *root;
+	struct pg_listeners *listeners = NULL;
+	int err = pg_listeners_open(&listeners, error);
+	size_t i;
+
+	if (!err)
+		err = pg_listeners_read(listeners, &config, NULL, &sample, error);
+	for (i = 0; i < sample.row_count; i++)
+		json_array_append_new(
+			rows, listener_json(&sample.rows[i], sample.namespaces[0].netns.name));
+	root = json_pack("{s:s, s:s, s:o}", "source", pg_listeners_source_word(sample.source),
+			 "source_why", sample.source_why, "listeners", rows);
+	if (!err)
+		json_dumpf(root, stdout, JSON_COMPACT);
+	json_decref(root);
+	pg_listeners_close(listeners);
+	return err;
+}
+
 static double cpu_us(void)
 {
 	struct rusage usage;
@@ -148,12 +173,15 @@ int main(int argc, char **argv)
 	struct pg_error error = { "" };
 	struct pg_tcpq *tcpq = NULL;
 	bool diag = argc > 1 && !strcmp(argv[1], "diag");
+	bool own = argc > 1 && !strcmp(argv[1], "own");
 	int err;
 
 	libbpf_set_print(quiet);
-	err = diag ? 0 : pg_tcpq_open(&tcpq, &error);
+	err = diag || own ? 0 : pg_tcpq_open(&tcpq, &error);
 	if (!err)
-		err = times > 0 ? measure(tcpq, times, &error) : dump(tcpq, &error);
+		err = own	  ? dump_own(&error)
+		      : times > 0 ? measure(tcpq, times, &error)
+				  : dump(tcpq, &error);
 	if (err)
 		fprintf(stderr, "tcpq_dump: %s\n", error.text[0] ? error.text : strerror(-err));
 	pg_tcpq_free(tcpq);

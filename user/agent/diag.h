@@ -11,9 +11,10 @@
  *
  * What it knows less: the SYN queue is counted from the requests of the whole namespace, which
  * costs a walk over all its connections; those of a reuseport group, or of two listeners that a
- * request cannot be told apart by, are counted at the first of them; syn_young are requests whose
- * SYN-ACK was not yet sent again; there are no high-water marks (the highs are what the queues hold
- * now), no Fast Open queue and no size of a reuseport group.
+ * request cannot be told apart by, are counted at the first of them, as are those that a closed
+ * listener of that port has left; syn_young are requests whose SYN-ACK was not yet sent again;
+ * there are no high-water marks (the highs are what the queues hold now), no Fast Open queue and no
+ * size of a reuseport group.
  *
  * Returns 0, -EPERM and the like from netlink, -ENOMEM, or -EAGAIN when the kernel's table changed
  * under every try.

@@ -271,7 +271,6 @@ static int select_namespaces(const struct pg_listeners *listeners,
 			     const struct pg_tcp_config *config, const char *which,
 			     struct pg_listeners_sample *sample, struct pg_error *error)
 {
-	bool exists = false;
 	size_t i;
 
 	sample->namespaces = calloc(listeners->list_count, sizeof(*sample->namespaces));
@@ -280,16 +279,24 @@ static int select_namespaces(const struct pg_listeners *listeners,
 	for (i = 0; i < listeners->list_count; i++) {
 		const struct pg_netns *netns = &listeners->list[i];
 
-		if (!is_asked_for(netns, which))
-			continue;
-		exists = true;
-		if (is_watched(netns, config))
+		if (is_asked_for(netns, which) && is_watched(netns, config))
 			sample->namespaces[sample->namespace_count++].netns = *netns;
 	}
 	sample->namespaces_cut = listeners->list_cut;
-	if (!which || sample->namespace_count || !strcmp(which, "all"))
-		return 0;
-	if (exists || config->namespaces == PG_NAMESPACES_OWN)
+	return 0;
+}
+
+/* Why a question for one namespace has no answer. */
+static int explain_nothing(const struct pg_listeners *listeners, const struct pg_tcp_config *config,
+			   const char *which, struct pg_error *error)
+{
+	bool exists = config->namespaces == PG_NAMESPACES_OWN;
+	size_t i;
+
+	for (i = 0; i < listeners->list_count; i++)
+		exists |= is_asked_for(&listeners->list[i], which) &&
+			  !is_watched(&listeners->list[i], config);
+	if (exists)
 		return pg_error_set(error, -EINVAL,
 				    "namespace %.64s: the configuration does not watch it; add it "
 				    "to tcp.namespaces",
@@ -619,6 +626,8 @@ static int read_once(struct pg_listeners *listeners, const struct pg_tcp_config 
 		!listeners->list_is_own && !listeners->list_cut && !knows_all(listeners, sample);
 	if (config->namespaces == PG_NAMESPACES_ALL && !listeners->list_cut)
 		err = add_hidden(listeners, which, sample);
+	if (!err && which && strcmp(which, "all") && !sample->namespace_count)
+		return explain_nothing(listeners, config, which, error);
 	if (!err)
 		err = sort_in(sample);
 	if (err)

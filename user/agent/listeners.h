@@ -44,12 +44,13 @@ struct pg_netns_sample {
 };
 
 /* TCP sockets by state, as far as the kernel counts them without a walk. X(state, help) */
-#define PG_LISTENERS_SOCKETS(X)                              \
-	X(listen, "LISTEN")                                  \
-	X(syn_received, "requests in SYN queues (SYN_RECV)") \
-	X(established, "ESTABLISHED and CLOSE_WAIT")         \
-	X(time_wait, "TIME_WAIT")                            \
-	X(other, "SYN_SENT, FIN_WAIT1, FIN_WAIT2, LAST_ACK and CLOSING, with those bound only")
+#define PG_LISTENERS_SOCKETS(X)                                        \
+	X(listen, "LISTEN")                                            \
+	X(syn_received, "requests in SYN queues (SYN_RECV)")           \
+	X(established, "ESTABLISHED and CLOSE_WAIT")                   \
+	X(time_wait, "TIME_WAIT, and FIN_WAIT2 that no process holds") \
+	X(other,                                                       \
+	  "SYN_SENT, FIN_WAIT1, the other FIN_WAIT2, LAST_ACK and CLOSING, with those bound only")
 
 enum pg_listeners_sockets {
 #define PG_X(state, help) PG_SOCKETS_##state,
