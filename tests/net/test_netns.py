@@ -372,6 +372,7 @@ def check_high_water(world):
     expect(row["marked"], "the listener that was there before the agent has no mark")
     expect_equal((row["accept_queue_length"], row["accept_queue_high"]), (0, 2), "length and mark")
     labels = {"netns": namespace.name, "port": 999}
+    expect("packgate_tcp_accept_queue_high" in world.agent.cli_ok("metrics").out, "no metric")
     samples = world.agent.scrape()
     expect_equal(samples.total("packgate_tcp_accept_queue_high", **labels), 2, "first scrape")
     expect(samples.total("packgate_tcp_syn_queue_high", **labels) >= 2, "SYN queue, first scrape")

@@ -96,27 +96,92 @@ static json_t *counters_json(const struct pg_netns_sample *row)
 	return object;
 }
 
-static json_t *sample_json(const struct pg_listeners_sample *sample)
+/* Writes a value and lets it go; the rows of a large machine are never all held as JSON. */
+static bool write_row(FILE *file, bool first, json_t *row)
 {
-	json_t *namespaces = json_array(), *counters = json_array(), *rows = json_array();
-	size_t i, j;
+	bool good;
+
+	if (!first)
+		fputc(',', file);
+	good = row && !json_dumpf(row, file, JSON_COMPACT);
+	json_decref(row);
+	return good;
+}
+
+static bool write_namespaces(FILE *file, const struct pg_listeners_sample *sample)
+{
+	bool good = true;
+	size_t i;
+
+	for (i = 0; i < sample->namespace_count; i++)
+		good &= write_row(file, !i, namespace_json(&sample->namespaces[i]));
+	return good;
+}
+
+static bool write_listeners(FILE *file, const struct pg_listeners_sample *sample)
+{
+	bool good = true;
+	size_t i, j, row;
 
 	for (i = 0; i < sample->namespace_count; i++) {
 		const struct pg_netns_sample *namespace = &sample->namespaces[i];
 
-		json_array_append_new(namespaces, namespace_json(namespace));
-		if (!namespace->why[0])
-			json_array_append_new(counters, counters_json(namespace));
-		for (j = 0; j < namespace->count; j++)
-			json_array_append_new(rows,
-					      listener_json(&namespace->netns,
-							    &sample->rows[namespace->first + j]));
+		for (j = 0; j < namespace->count; j++) {
+			row = namespace->first + j;
+			good &= write_row(file, !row,
+					  listener_json(&namespace->netns, &sample->rows[row]));
+		}
 	}
-	return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o}", "source",
-			 pg_listeners_source_word(sample->source), "source_why", sample->source_why,
-			 "namespaces_cut", (json_int_t)sample->namespaces_cut, "listeners_cut",
-			 (json_int_t)sample->rows_cut, "namespaces", namespaces, "listeners", rows,
-			 "counters", counters);
+	return good;
+}
+
+static bool write_counters(FILE *file, const struct pg_listeners_sample *sample)
+{
+	bool good = true, first = true;
+	size_t i;
+
+	for (i = 0; i < sample->namespace_count; i++) {
+		if (sample->namespaces[i].why[0])
+			continue;
+		good &= write_row(file, first, counters_json(&sample->namespaces[i]));
+		first = false;
+	}
+	return good;
+}
+
+static bool write_sample(FILE *file, const struct pg_listeners_sample *sample)
+{
+	PG_JSON json_t *head = json_pack(
+		"{s:s, s:s, s:I, s:I}", "source", pg_listeners_source_word(sample->source),
+		"source_why", sample->source_why, "namespaces_cut",
+		(json_int_t)sample->namespaces_cut, "listeners_cut", (json_int_t)sample->rows_cut);
+	bool good;
+
+	fputc('{', file);
+	good = head && !json_dumpf(head, file, JSON_COMPACT | JSON_EMBED);
+	fputs(",\"namespaces\":[", file);
+	good &= write_namespaces(file, sample);
+	fputs("],\"listeners\":[", file);
+	good &= write_listeners(file, sample);
+	fputs("],\"counters\":[", file);
+	good &= write_counters(file, sample);
+	fputs("]}", file);
+	return good;
+}
+
+static int answer_sample(struct pg_http_answer *answer, const struct pg_listeners_sample *sample,
+			 struct pg_error *error)
+{
+	PG_FREE char *text = NULL;
+	size_t bytes = 0;
+	FILE *file = open_memstream(&text, &bytes);
+	bool good = file && write_sample(file, sample);
+
+	if (!file || fclose(file) || !good)
+		return pg_error_set(error, -ENOMEM, "list the TCP listeners: out of memory");
+	answer->body = TAKE_PTR(text);
+	answer->body_bytes = bytes;
+	return 0;
 }
 
 int pg_control_listeners(void *agent, const struct pg_http_request *request,
@@ -133,5 +198,5 @@ int pg_control_listeners(void *agent, const struct pg_http_request *request,
 		err = pg_owners_find(sample.rows, sample.row_count);
 	if (err)
 		return pg_error_prefix(error, err, "list the TCP listeners");
-	return pg_json_answer(answer, sample_json(&sample), error);
+	return answer_sample(answer, &sample, error);
 }

@@ -510,8 +510,9 @@ static int sort_in(struct pg_listeners_sample *sample)
 			namespace->count = PG_LISTENERS_PER_NETNS;
 			sample->rows_cut += namespace->cut;
 		}
-		memcpy(&sorted[at], &sample->rows[namespace->first],
-		       namespace->count * sizeof(*sorted));
+		if (namespace->count)
+			memcpy(&sorted[at], &sample->rows[namespace->first],
+			       namespace->count * sizeof(*sorted));
 		namespace->first = at;
 		at += namespace->count;
 	}
@@ -674,14 +675,14 @@ int pg_listeners_read(struct pg_listeners *listeners, const struct pg_tcp_config
 }
 
 int pg_listeners_scrape(struct pg_listeners *listeners, const struct pg_tcp_config *config,
-			struct pg_listeners_sample *ret_sample, struct pg_error *error)
+			bool reset, struct pg_listeners_sample *ret_sample, struct pg_error *error)
 {
 	struct pg_listeners_sample sample = { 0 };
 	int err;
 
 	pthread_mutex_lock(&listeners->lock);
 	err = read_locked(listeners, config, NULL, false, &sample, error);
-	if (!err && listeners->source == PG_LISTENERS_TRACKED)
+	if (!err && reset && listeners->source == PG_LISTENERS_TRACKED)
 		pg_tcpq_reset(listeners->tcpq);
 	if (!err && pg_listener_totals_update(listeners->totals, sample.rows, sample.row_count,
 					      &sample.series, &sample.series_count))

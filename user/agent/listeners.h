@@ -98,10 +98,10 @@ int pg_listeners_read(struct pg_listeners *listeners, const struct pg_tcp_config
 		      struct pg_error *error);
 
 /*
- * Reads for a scrape: series are made, high-water marks begin anew, and the list of namespaces may
- * be some seconds old; a listener in an unknown one has it made anew.
+ * Reads for metrics: series are made, and the list of namespaces may be some seconds old; a
+ * listener in an unknown one has it made anew. With reset the high-water marks begin anew.
  */
 int pg_listeners_scrape(struct pg_listeners *listeners, const struct pg_tcp_config *config,
-			struct pg_listeners_sample *ret_sample, struct pg_error *error);
+			bool reset, struct pg_listeners_sample *ret_sample, struct pg_error *error);
 
 #endif

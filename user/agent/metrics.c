@@ -28,7 +28,7 @@ static void snapshot_free(struct pg_metrics_snapshot **snapshot)
 }
 
 /* A part that cannot be read is left away, and its series end: that is what happened. */
-static void take_snapshot(struct pg_agent *agent, struct pg_metrics_snapshot *snapshot)
+static void take_snapshot(struct pg_agent *agent, bool reset, struct pg_metrics_snapshot *snapshot)
 {
 	const struct pg_config *config = pg_agent_config_get(agent);
 	struct pg_tcp_config tcp = config->tcp;
@@ -42,10 +42,10 @@ static void take_snapshot(struct pg_agent *agent, struct pg_metrics_snapshot *sn
 	pg_agent_xsk_status(agent, &snapshot->xsk, &snapshot->xsk_count);
 	pg_agent_session_counts(agent, &snapshot->sessions, &snapshot->session_count);
 	snapshot->entrance_count = pg_agent_tcp_entrances(agent, snapshot->entrances);
-	pg_listeners_scrape(pg_agent_listeners(agent), &tcp, &snapshot->tcp, NULL);
+	pg_listeners_scrape(pg_agent_listeners(agent), &tcp, reset, &snapshot->tcp, NULL);
 }
 
-int pg_metrics_write(struct pg_agent *agent, char **ret_text, size_t *ret_bytes,
+int pg_metrics_write(struct pg_agent *agent, bool reset, char **ret_text, size_t *ret_bytes,
 		     struct pg_error *error)
 {
 	PG_CLEANUP(snapshot_free)
@@ -56,7 +56,7 @@ int pg_metrics_write(struct pg_agent *agent, char **ret_text, size_t *ret_bytes,
 
 	if (!snapshot)
 		return pg_error_set(error, -ENOMEM, "write the metrics: out of memory");
-	take_snapshot(agent, snapshot);
+	take_snapshot(agent, reset, snapshot);
 	file = open_memstream(&text, &bytes);
 	if (!file)
 		return pg_error_set(error, -ENOMEM, "write the metrics: out of memory");
@@ -72,7 +72,14 @@ int pg_control_metrics(void *agent, const struct pg_http_request *request,
 		       struct pg_http_answer *answer, struct pg_error *error)
 {
 	answer->content_type = PG_METRICS_CONTENT_TYPE;
-	return pg_metrics_write(agent, &answer->body, &answer->body_bytes, error);
+	return pg_metrics_write(agent, false, &answer->body, &answer->body_bytes, error);
+}
+
+static int scrape(void *agent, const struct pg_http_request *request, struct pg_http_answer *answer,
+		  struct pg_error *error)
+{
+	answer->content_type = PG_METRICS_CONTENT_TYPE;
+	return pg_metrics_write(agent, true, &answer->body, &answer->body_bytes, error);
 }
 
 static int health(void *agent, const struct pg_http_request *request, struct pg_http_answer *answer,
@@ -102,7 +109,7 @@ static int health(void *agent, const struct pg_http_request *request, struct pg_
 }
 
 static const struct pg_http_route routes[] = {
-	{ "GET", "/metrics", NULL, pg_control_metrics },
+	{ "GET", "/metrics", NULL, scrape },
 	{ "GET", "/healthz", NULL, health },
 };
 

@@ -20,9 +20,10 @@ void pg_metrics_close(struct pg_metrics *metrics);
 
 /*
  * The exposition at this moment, in *ret_text, which the caller frees. What cannot be read now
- * (listeners without the capability, say) is left away: a scrape never fails half.
+ * (listeners without the capability, say) is left away: a scrape never fails half. With reset
+ * high-water marks begin anew.
  */
-int pg_metrics_write(struct pg_agent *agent, char **ret_text, size_t *ret_bytes,
+int pg_metrics_write(struct pg_agent *agent, bool reset, char **ret_text, size_t *ret_bytes,
 		     struct pg_error *error);
 
 /* docs/metrics.md, from the same list as the exposition. */
