@@ -21,6 +21,11 @@
 #define IPPROTO_TCP 6
 #define TCP_LISTEN  10
 
+/* Two that stand for others: a request in a SYN queue, and what is left of a closed connection. */
+#define TCP_NEW_SYN_RECV 12
+#define TCP_SYN_RECV	 3
+#define TCP_TIME_WAIT	 6
+
 /* Stubs of kernel types with the fields read here; loading finds where they really are. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -157,6 +162,11 @@ struct bpf_iter__bpf_sk_storage_map {
 	__bpf_md_ptr(void *, value);
 };
 
+struct inet_timewait_sock {
+	struct sock_common __tw_common;
+	volatile unsigned char tw_substate;
+};
+
 struct request_sock;
 
 #pragma clang attribute pop
@@ -182,6 +192,8 @@ bool pg_marking;
 bool pg_reset;
 /* Rises whenever a socket begins or ceases to listen. */
 __u64 pg_changes;
+/* What pg_tcp_states has counted, by state. */
+__u64 pg_states[PG_TCP_STATE_SLOTS];
 /* Listeners that found no memory for their mark. */
 __u64 pg_unmarked;
 
@@ -301,6 +313,24 @@ int pg_tcpq(struct bpf_iter__tcp *ctx)
 			__sync_fetch_and_add(&pg_unmarked, 1);
 	}
 	write_record(seq, tcp, mark);
+	return 0;
+}
+
+SEC("iter/tcp")
+int pg_tcp_states(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	unsigned int state;
+
+	if (!common)
+		return 0;
+	state = common->skc_state;
+	if (state == TCP_TIME_WAIT)
+		state = BPF_CORE_READ((struct inet_timewait_sock *)common, tw_substate);
+	else if (state == TCP_NEW_SYN_RECV)
+		state = TCP_SYN_RECV;
+	if (state < PG_TCP_STATE_SLOTS)
+		pg_states[state]++;
 	return 0;
 }
 

@@ -41,6 +41,22 @@ struct pg_tcpq_record {
 
 _Static_assert(sizeof(struct pg_tcpq_record) == 112, "one layout on both sides");
 
+/* X(word, the kernel's number): states of a TCP socket */
+#define PG_TCP_STATES(X)  \
+	X(established, 1) \
+	X(syn_sent, 2)    \
+	X(syn_recv, 3)    \
+	X(fin_wait1, 4)   \
+	X(fin_wait2, 5)   \
+	X(time_wait, 6)   \
+	X(close, 7)       \
+	X(close_wait, 8)  \
+	X(last_ack, 9)    \
+	X(listen, 10)     \
+	X(closing, 11)
+
+#define PG_TCP_STATE_SLOTS 12
+
 /*
  * The length at which the kernel stops queueing a plain SYN for a listener: below it the SYN is
  * queued, from it on the SYN is answered by a cookie (syncookies 1) or dropped (syncookies 0). With

@@ -203,9 +203,15 @@ def check_sockets_by_state(world):
     taken[0].close()
     namespace.opened[-1].close()
     namespace.flood(2000, 4)
-    found = wait_until(lambda: [row for row in [world.namespace(namespace.name)]
-                                if row["sockets_syn_received"] == 4], 2, "4 requests")[0]
-    lines = run(*namespace.enter, "ss", "-Htano").splitlines()
+    wait_until(lambda: world.namespace(namespace.name)["sockets_syn_received"] == 4, 2,
+               "4 requests")
+    for _ in range(BRACKETS):
+        found = world.namespace(namespace.name)
+        lines = run(*namespace.enter, "ss", "-Htano").splitlines()
+        if found == world.namespace(namespace.name):
+            break
+    else:
+        raise Failed("the sockets never stood still over %d readings" % BRACKETS)
     waiting = sum("timer:(timewait" in line for line in lines)
     states = [line.split()[0] for line in lines if "timer:(timewait" not in line]
     expect_equal(found["sockets_listen"], states.count("LISTEN"), "LISTEN")
@@ -215,6 +221,11 @@ def check_sockets_by_state(world):
     expect(waiting, "nothing waits")
     expect_equal(found["sockets_other"], states.count("FIN-WAIT-1") + states.count("FIN-WAIT-2")
                  + states.count("LAST-ACK"), "other states")
+    for word, name in (("established", "ESTAB"), ("close_wait", "CLOSE-WAIT"),
+                       ("fin_wait2", "FIN-WAIT-2"), ("time_wait", "TIME-WAIT"),
+                       ("syn_recv", "SYN-RECV"), ("listen", "LISTEN"), ("syn_sent", "SYN-SENT")):
+        expect_equal(found["states_" + word], sum(line.split()[0] == name for line in lines), name)
+    expect(found["states_syn_recv"] >= 4 and found["states_established"], "nothing was counted")
     for sock in taken:
         sock.close()
 

@@ -81,6 +81,10 @@ static json_t *namespace_json(const struct pg_netns_sample *row)
 	SET(object, "sockets_" #state, NUMBER(pg_listeners_sockets(row, PG_SOCKETS_##state)));
 	PG_LISTENERS_SOCKETS(PG_X)
 #undef PG_X
+#define PG_X(state, number) \
+	SET(object, "states_" #state, row->counted ? NUMBER(row->states[number]) : json_null());
+	PG_TCP_STATES(PG_X)
+#undef PG_X
 	return object;
 }
 

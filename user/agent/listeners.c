@@ -315,6 +315,7 @@ struct visit {
 	struct pg_listeners_sample *sample;
 	bool *gone;
 	size_t room; /* of sample->rows */
+	bool states;
 	int err;
 };
 
@@ -375,6 +376,16 @@ static int read_here(struct visit *visit, uint64_t inode, struct pg_error *error
 	return err;
 }
 
+/* Failing is no reason to show nothing. */
+static void count_states(const struct visit *visit, struct pg_netns_sample *namespace)
+{
+	const struct pg_netstat_sockets *sockets = &namespace->sockets;
+
+	if (visit->states && visit->listeners->source == PG_LISTENERS_TRACKED &&
+	    sockets->in_use + sockets->time_wait <= PG_LISTENERS_WALK_MAX)
+	namespace->counted = !pg_tcpq_states(visit->listeners->tcpq, namespace->states);
+}
+
 static void visit_one(size_t index, int err, void *context)
 {
 	struct visit *visit = context;
@@ -392,7 +403,9 @@ static void visit_one(size_t index, int err, void *context)
 		err = pg_netstat_sysctls(&namespace->sysctls, &error);
 	if (!err)
 		err = read_here(visit, namespace->netns.inode, &error);
-	if (err)
+	if (!err)
+		count_states(visit, namespace);
+	else
 		snprintf(namespace->why, sizeof(namespace->why), "%.*s",
 			 (int)sizeof(namespace->why) - 1, error.text);
 }
@@ -430,10 +443,10 @@ static void note_seeded(struct pg_listeners *listeners, const struct pg_listener
 	listeners->seeded_count = n;
 }
 
-static int visit_all(struct pg_listeners *listeners, struct pg_listeners_sample *sample,
-		     struct pg_error *error)
+static int visit_all(struct pg_listeners *listeners, bool states,
+		     struct pg_listeners_sample *sample, struct pg_error *error)
 {
-	struct visit visit = { .listeners = listeners, .sample = sample };
+	struct visit visit = { .listeners = listeners, .sample = sample, .states = states };
 	PG_FREE struct pg_netns *rows = calloc(sample->namespace_count + 1, sizeof(*rows));
 	PG_FREE bool *gone = calloc(sample->namespace_count + 1, sizeof(*gone));
 	size_t i;
@@ -610,15 +623,15 @@ static int read_tracked(struct pg_listeners *listeners, struct pg_listeners_samp
 }
 
 static int read_once(struct pg_listeners *listeners, const struct pg_tcp_config *config,
-		     const char *which, bool *ret_unknown, struct pg_listeners_sample *sample,
-		     struct pg_error *error)
+		     const char *which, bool states, bool *ret_unknown,
+		     struct pg_listeners_sample *sample, struct pg_error *error)
 {
 	int err = select_namespaces(listeners, config, which, sample, error);
 
 	sample->source = listeners->source;
 	strcpy(sample->source_why, listeners->source_why);
 	if (!err)
-		err = visit_all(listeners, sample, error);
+		err = visit_all(listeners, states, sample, error);
 	if (!err && listeners->source == PG_LISTENERS_TRACKED)
 		err = read_tracked(listeners, sample, error);
 	if (err)
@@ -638,23 +651,22 @@ static int read_once(struct pg_listeners *listeners, const struct pg_tcp_config 
 }
 
 static int read_locked(struct pg_listeners *listeners, const struct pg_tcp_config *config,
-		       const char *which, bool fresh, struct pg_listeners_sample *sample,
+		       const char *which, bool person, struct pg_listeners_sample *sample,
 		       struct pg_error *error)
 {
 	bool own = config->namespaces == PG_NAMESPACES_OWN, unknown = false;
 	int err = check_question(config, which, error);
 
-	fresh |= !listeners->list || own != listeners->list_is_own ||
-		 now_ms() - listeners->listed_ms > LIST_AGE_MS;
-	if (!err && fresh)
+	if (!err && (person || !listeners->list || own != listeners->list_is_own ||
+		     now_ms() - listeners->listed_ms > LIST_AGE_MS))
 		err = list_anew(listeners, own, error);
 	if (!err)
-		err = read_once(listeners, config, which, &unknown, sample, error);
+		err = read_once(listeners, config, which, person, &unknown, sample, error);
 	if (err || !unknown || now_ms() - listeners->listed_ms < HIDDEN_AGE_MS)
 		return err;
 	pg_listeners_sample_done(sample);
 	err = list_anew(listeners, own, error);
-	return err ? err : read_once(listeners, config, which, &unknown, sample, error);
+	return err ? err : read_once(listeners, config, which, person, &unknown, sample, error);
 }
 
 int pg_listeners_read(struct pg_listeners *listeners, const struct pg_tcp_config *config,

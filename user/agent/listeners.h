@@ -17,6 +17,9 @@ struct pg_listeners;
 /* Rows of one namespace, so that none keeps the others out. */
 #define PG_LISTENERS_PER_NETNS 8192
 
+/* A namespace with more sockets is not walked to count their states. */
+#define PG_LISTENERS_WALK_MAX 50000
+
 /* Where rows come from, the best first. X(NAME, word, help) */
 #define PG_LISTENERS_SOURCES(X)                                                                 \
 	X(TRACKED, "tracked", "BPF marks sockets as they begin to listen and reads the marked") \
@@ -41,6 +44,8 @@ struct pg_netns_sample {
 	struct pg_netstat netstat;
 	struct pg_netstat_sockets sockets;
 	struct pg_netstat_sysctls sysctls;
+	bool counted; /* states was filled: not in a scrape, and not where there are too many */
+	uint64_t states[PG_TCP_STATE_SLOTS]; /* sockets by the kernel's number of their state */
 };
 
 /* TCP sockets by state, as far as the kernel counts them without a walk. X(state, help) */
@@ -89,9 +94,9 @@ int pg_listeners_open(struct pg_listeners **ret_listeners, struct pg_error *erro
 void pg_listeners_close(struct pg_listeners *listeners);
 
 /*
- * Reads for a person: everything is looked up anew. which is NULL for all that the configuration
- * watches, "all", "own", or a word for one namespace (pg_netns_is).
- * Returns -EINVAL if the configuration does not watch that, -ENOENT if there is none such.
+ * Reads for a person: everything is looked up anew, states are counted. which is NULL for all that
+ * the configuration watches, "all", "own", or a word for one namespace (pg_netns_is). Returns
+ * -EINVAL if the configuration does not watch that, -ENOENT if there is none such.
  */
 int pg_listeners_read(struct pg_listeners *listeners, const struct pg_tcp_config *config,
 		      const char *which, struct pg_listeners_sample *ret_sample,

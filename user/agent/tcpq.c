@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 
 #include "cleanup.h"
-#include "packgate/tcpq.h"
 #include "tcpq.h"
 #include "tcpq.skel.h"
 
@@ -18,7 +17,7 @@
 
 struct pg_tcpq {
 	struct tcpq_bpf *skeleton;
-	struct bpf_link *here, *all, *high, *state, *synack;
+	struct bpf_link *here, *states, *all, *high, *state, *synack;
 	uint64_t cut;
 	char untracked_why[sizeof(((struct pg_error *)0)->text)];
 };
@@ -31,6 +30,7 @@ void pg_tcpq_free(struct pg_tcpq *tcpq)
 	bpf_link__destroy(tcpq->state);
 	bpf_link__destroy(tcpq->high);
 	bpf_link__destroy(tcpq->all);
+	bpf_link__destroy(tcpq->states);
 	bpf_link__destroy(tcpq->here);
 	tcpq_bpf__destroy(tcpq->skeleton);
 	free(tcpq);
@@ -86,9 +86,10 @@ static int attach_walk(struct pg_tcpq *tcpq, struct bpf_program *program,
 	};
 	LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &info,
 		    .link_info_len = sizeof(info));
-	bool here = program == tcpq->skeleton->progs.pg_tcpq;
+	bool marked = program == tcpq->skeleton->progs.pg_tcpq_all ||
+		      program == tcpq->skeleton->progs.pg_tcpq_high;
 
-	*ret_link = bpf_program__attach_iter(program, here ? NULL : &options);
+	*ret_link = bpf_program__attach_iter(program, marked ? &options : NULL);
 	if (*ret_link)
 		return 0;
 	return pg_error_set(error, -errno, "attaching the TCP listener iterator: %s%s",
@@ -110,7 +111,9 @@ static int attach_tracking(struct pg_tcpq *tcpq, struct pg_error *error)
 	struct tcpq_bpf *skeleton = tcpq->skeleton;
 	int err;
 
-	err = attach_walk(tcpq, skeleton->progs.pg_tcpq_all, &tcpq->all, error);
+	err = attach_walk(tcpq, skeleton->progs.pg_tcp_states, &tcpq->states, error);
+	if (!err)
+		err = attach_walk(tcpq, skeleton->progs.pg_tcpq_all, &tcpq->all, error);
 	if (!err)
 		err = attach_walk(tcpq, skeleton->progs.pg_tcpq_high, &tcpq->high, error);
 	if (!err)
@@ -335,14 +338,36 @@ int pg_tcpq_read(struct pg_tcpq *tcpq, struct pg_tcpq_listener **ret_rows, size_
 	return err ? err : give_rows(tcpq, &records, ret_rows, ret_n, error);
 }
 
-static int walk_marks(struct pg_tcpq *tcpq)
+/* Walks with a program that writes nothing. The kernel pauses a long walk with EAGAIN. */
+static int walk_silently(struct bpf_link *link)
 {
-	PG_CLOSE int fd = bpf_iter_create(bpf_link__fd(tcpq->high));
+	PG_CLOSE int fd = bpf_iter_create(bpf_link__fd(link));
+	ssize_t bytes;
 	char none[64];
 
 	if (fd < 0)
 		return -errno;
-	return read(fd, none, sizeof(none)) < 0 ? -errno : 0;
+	do {
+		bytes = read(fd, none, sizeof(none));
+	} while (bytes > 0 || (bytes < 0 && (errno == EAGAIN || errno == EINTR)));
+	return bytes < 0 ? -errno : 0;
+}
+
+static int walk_marks(struct pg_tcpq *tcpq)
+{
+	return walk_silently(tcpq->high);
+}
+
+int pg_tcpq_states(struct pg_tcpq *tcpq, uint64_t ret_counts[PG_TCP_STATE_SLOTS])
+{
+	__u64 *states = tcpq->skeleton->bss->pg_states;
+	int err;
+
+	memset(states, 0, PG_TCP_STATE_SLOTS * sizeof(*states));
+	err = walk_silently(tcpq->states);
+	if (!err)
+		memcpy(ret_counts, states, PG_TCP_STATE_SLOTS * sizeof(*states));
+	return err;
 }
 
 int pg_tcpq_read_all(struct pg_tcpq *tcpq, struct pg_tcpq_listener **ret_rows, size_t *ret_n,

@@ -90,14 +90,24 @@ static void show_listeners(const json_t *rows)
 	table_print(table, "no TCP listeners");
 }
 
+static void number_or_dash(struct table *table, const json_t *row, const char *key)
+{
+	if (json_is_integer(json_object_get(row, key)))
+		number_cell(table, row, key);
+	else
+		table_cell(table, "-");
+}
+
+/* ESTABLISHED holds CLOSE_WAIT as well: the kernel counts them as one. */
 static void show_namespaces(const json_t *rows)
 {
-	struct table *table = table_new("NETNS|>LISTEN|>SYN RECV|>ESTABLISHED|>TIME WAIT|>OTHER|"
-					">SOMAXCONN|>MAX SYN BACKLOG|>SYNCOOKIES|NOTE");
+	struct table *table =
+		table_new("NETNS|>LISTEN|>SYN RECV|>ESTABLISHED|>CLOSE WAIT|"
+			  ">TIME WAIT|>OTHER|>SOMAXCONN|>MAX SYN BACKLOG|>SYNCOOKIES|NOTE");
 	static const char *const numbers[] = {
-		"sockets_listen",      "sockets_syn_received", "sockets_established",
-		"sockets_time_wait",   "sockets_other",	       "somaxconn",
-		"tcp_max_syn_backlog", "tcp_syncookies",
+		"sockets_listen",    "sockets_syn_received", "sockets_established",
+		"states_close_wait", "sockets_time_wait",    "sockets_other",
+		"somaxconn",	     "tcp_max_syn_backlog",  "tcp_syncookies",
 	};
 	const json_t *row;
 	size_t i, j;
@@ -105,7 +115,7 @@ static void show_namespaces(const json_t *rows)
 	json_array_foreach (rows, i, row) {
 		table_cell(table, "%s", json_text(row, "netns"));
 		for (j = 0; j < sizeof(numbers) / sizeof(numbers[0]); j++)
-			number_cell(table, row, numbers[j]);
+			number_or_dash(table, row, numbers[j]);
 		table_cell(table, "%s", json_text(row, "why"));
 	}
 	puts("");
