@@ -229,8 +229,8 @@ static void test_many_listeners(void **state)
 {
 	struct pg_listener_series *series = calloc(PG_METRICS_LISTENERS_MAX + 3, sizeof(*series));
 	struct pg_metrics_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	char *text, *at, line[64];
 	size_t i, samples = 0;
-	char *text, *at;
 
 	for (i = 0; i < PG_METRICS_LISTENERS_MAX + 3; i++)
 		series[i].port = (uint16_t)(i + 1);
@@ -241,6 +241,16 @@ static void test_many_listeners(void **state)
 		samples++;
 	assert_int_equal(samples, PG_METRICS_LISTENERS_MAX);
 	assert_true(has_line(text, "packgate_tcp_series_cut 3"));
+	free(text);
+	/* another namespace at the end is not crowded out */
+	for (i = 0; i < 7; i++)
+		series[PG_METRICS_LISTENERS_MAX - 4 + i].netns = 9;
+	text = expose(snapshot);
+	assert_true(has_line(text, "packgate_tcp_series_cut 3"));
+	snprintf(line, sizeof(line), "port=\"%d\"} 0", PG_METRICS_LISTENERS_MAX + 3);
+	assert_non_null(strstr(text, line));
+	snprintf(line, sizeof(line), "port=\"%d\"} 0", PG_METRICS_LISTENERS_MAX - 4);
+	assert_null(strstr(text, line));
 	free(text);
 	free(snapshot);
 	free(series);

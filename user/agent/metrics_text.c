@@ -319,10 +319,34 @@ static const char *namespace_of(const struct pg_listeners_sample *tcp,
 	return *at < tcp->namespace_count ? tcp->namespaces[*at].netns.name : "";
 }
 
-static size_t series_shown(const struct pg_listeners_sample *tcp)
+/* How many series are shown if no namespace shows more than quota. */
+static size_t series_within(const struct pg_listeners_sample *tcp, size_t quota)
 {
-	return tcp->series_count < PG_METRICS_LISTENERS_MAX ? tcp->series_count
-							    : PG_METRICS_LISTENERS_MAX;
+	size_t i, in_namespace = 0, shown = 0;
+
+	for (i = 0; i < tcp->series_count; i++) {
+		if (!i || tcp->series[i].netns != tcp->series[i - 1].netns)
+			in_namespace = 0;
+		shown += in_namespace++ < quota;
+	}
+	return shown;
+}
+
+/* The largest share of a namespace that keeps all within the bound: none crowds others out. */
+static size_t series_quota(const struct pg_listeners_sample *tcp)
+{
+	size_t low = 0, high = PG_METRICS_LISTENERS_MAX, middle;
+
+	if (tcp->series_count <= PG_METRICS_LISTENERS_MAX)
+		return PG_METRICS_LISTENERS_MAX;
+	while (low < high) {
+		middle = (low + high + 1) / 2;
+		if (series_within(tcp, middle) <= PG_METRICS_LISTENERS_MAX)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
 }
 
 static uint64_t listener_value(const struct pg_listener_series *row, const struct family *family)
@@ -343,13 +367,15 @@ static void write_listener(const struct exposition *e, const struct family *fami
 {
 	const struct pg_listeners_sample *tcp = &e->snapshot->tcp;
 	bool fastopen = strstr(family->name, "fastopen");
+	size_t i, at = 0, in_namespace = 0, quota = series_quota(tcp);
 	char address[PG_ADDRESS_TEXT], port[16];
-	size_t i, at = 0;
 
-	for (i = 0; i < series_shown(tcp); i++) {
+	for (i = 0; i < tcp->series_count; i++) {
 		const struct pg_listener_series *row = &tcp->series[i];
 
-		if (fastopen && !row->fastopen_limit)
+		if (!i || row->netns != tcp->series[i - 1].netns)
+			in_namespace = 0;
+		if (in_namespace++ >= quota || (fastopen && !row->fastopen_limit))
 			continue;
 		SAMPLE(e, family, listener_value(row, family),
 		       LABEL("netns", namespace_of(tcp, row, &at))
@@ -489,7 +515,7 @@ static void write_cut(const struct exposition *e, const struct family *family)
 	const uint64_t values[] = {
 		[CUT_NAMESPACES] = tcp->namespaces_cut,
 		[CUT_LISTENERS] = tcp->rows_cut,
-		[CUT_SERIES] = tcp->series_count - series_shown(tcp),
+		[CUT_SERIES] = tcp->series_count - series_within(tcp, series_quota(tcp)),
 		[CUT_MARKS] = tcp->unmarked,
 	};
 
