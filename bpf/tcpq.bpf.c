@@ -387,7 +387,7 @@ int BPF_PROG(pg_tcpq_state, struct sock *sk, int old_state, int new_state)
 	return 0;
 }
 
-/* An SYN-ACK is repeated: slow enough an event to be counted with its listener. */
+/* A SYN-ACK is repeated: slow enough an event to be counted with its listener. */
 SEC("tp_btf/tcp_retransmit_synack")
 int BPF_PROG(pg_tcpq_synack, struct sock *sk, struct request_sock *request)
 {

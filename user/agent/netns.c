@@ -104,6 +104,12 @@ static void read_comm(int process, char ret_comm[PG_NETNS_COMM])
 			ret_comm[i] = '?';
 }
 
+/* Process 1 is there, or (where it was moved elsewhere) the first of the kernel's own threads. */
+static bool is_first(const struct pg_netns *netns)
+{
+	return netns->pid == 1 || (netns->pid == 2 && !strcmp(netns->comm, "kthreadd"));
+}
+
 /* What the process with the lowest pid tells, and the name of a namespace without one. */
 static void describe(struct pg_netns *netns)
 {
@@ -121,7 +127,7 @@ static void describe(struct pg_netns *netns)
 	}
 	if (netns->name[0])
 		return;
-	if (netns->pid == 1)
+	if (is_first(netns))
 		strcpy(netns->name, "init");
 	else if (netns->container[0])
 		snprintf(netns->name, sizeof(netns->name), "%.*s", SHORT_DIGITS, netns->container);
@@ -278,10 +284,16 @@ static struct collection *new_collection(void)
 	return NULL;
 }
 
+static bool is_in(const char *path, uint64_t inode)
+{
+	struct stat it;
+
+	return !stat(path, &it) && it.st_ino == inode;
+}
+
 int pg_netns_own(struct pg_netns *ret_netns, struct pg_error *error)
 {
 	PG_CLEANUP(free_collection) struct collection *collection = new_collection();
-	struct stat init;
 	int err;
 
 	if (!collection)
@@ -290,8 +302,10 @@ int pg_netns_own(struct pg_netns *ret_netns, struct pg_error *error)
 	if (err)
 		return err;
 	collect_names(collection);
-	if (!stat("/proc/1/ns/net", &init) && init.st_ino == collection->rows[0].inode)
+	if (is_in("/proc/1/ns/net", collection->rows[0].inode))
 		collection->rows[0].pid = 1;
+	else if (is_in("/proc/2/ns/net", collection->rows[0].inode))
+		collection->rows[0].pid = 2;
 	describe(&collection->rows[0]);
 	strcpy(collection->rows[0].path, OWN);
 	*ret_netns = collection->rows[0];

@@ -22,9 +22,9 @@ struct pg_netns {
 	bool own;	/* the one the asking thread was in */
 	/*
 	 * Unique in a list. The first in alphabetical order under /run/netns (what `ip netns`
-	 * shows); else "init" if process 1 is in it; else the first 12 digits of the container's
-	 * id; else "PID/COMMAND" of the lowest pid in it; else "net:[INODE]". What would name two
-	 * gets "@INODE" behind it.
+	 * shows); else "init" if process 1, or kthreadd, is the lowest in it; else the first 12
+	 * digits of the container's id; else "PID/COMMAND" of the lowest pid in it; else
+	 * "net:[INODE]". What would name two gets "@INODE" behind it.
 	 */
 	char name[PG_NETNS_NAME];
 	char container[PG_NETNS_CONTAINER]; /* its id, 64 hex digits; "" = none */
@@ -33,7 +33,7 @@ struct pg_netns {
 	char path[PG_NETNS_NAME + 16];	    /* opens it, as long as it is the same */
 };
 
-/* The namespace the calling thread is in. */
+/* The namespace the calling thread is in; of processes only 1 and 2 are looked at. */
 int pg_netns_own(struct pg_netns *ret_netns, struct pg_error *error);
 
 /*
