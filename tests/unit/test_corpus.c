@@ -112,13 +112,18 @@ static void test_decode(void **state)
 static void test_follow(void **state)
 {
 	replay("fuzz_follow", fuzz_follow);
-	static void test_engine(void **state)
-	{
-		replay("fuzz_engine", fuzz_engine);
-		for (int i = 0; i < 2; i++)
-			pg_key_cache_free(fuzz_cache[i]);
-		pg_aead_free(fuzz_aead);
-	}
+}
+
+static void test_engine(void **state)
+{
+	replay("fuzz_engine", fuzz_engine);
+	for (int i = 0; i < 2; i++)
+		pg_key_cache_free(fuzz_cache[i]);
+	pg_aead_free(fuzz_aead);
+}
+
+int main(void)
+{
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
 		cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
@@ -126,14 +131,5 @@ static void test_follow(void **state)
 		cmocka_unit_test(test_engine),
 	};
 
-	int main(void)
-	{
-		const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
-			cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
-			cmocka_unit_test(test_decode),	   cmocka_unit_test(test_follow),
-			cmocka_unit_test(test_engine),
-		};
-
-		return cmocka_run_group_tests(tests, NULL, NULL);
-	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
