@@ -194,7 +194,7 @@ struct pg_decoded_icmp {
 	X(OPENED, "opened")         \
 	X(TAG_WRONG, "tag_wrong")
 
-enum pg_opening {
+enum pg_frame_opening {
 #define PG_X(name, label) PG_OPENING_##name,
 	PG_OPENINGS(PG_X)
 #undef PG_X
@@ -221,7 +221,7 @@ struct pg_decoded_frame {
 	struct pg_frame header;
 	uint64_t timestamp_ms;
 	enum pg_guard_verdict guard;
-	enum pg_opening opening;
+	enum pg_frame_opening opening;
 	const uint8_t *payload; /* as sent, without the guard */
 	uint32_t payload_bytes;
 	const uint8_t *plain; /* where opened; wiped by the next pg_dissect */

@@ -39,7 +39,7 @@ const char *pg_checksum_label(enum pg_checksum_verdict verdict)
 	return labels[verdict];
 }
 
-const char *pg_opening_label(enum pg_opening opening)
+const char *pg_opening_label(enum pg_frame_opening opening)
 {
 	static const char *const labels[] = {
 #define PG_X(name, label) [PG_OPENING_##name] = label,

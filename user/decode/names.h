@@ -9,7 +9,7 @@
 const char *pg_fault_label(enum pg_fault fault);
 const char *pg_fault_help(enum pg_fault fault);
 const char *pg_checksum_label(enum pg_checksum_verdict verdict);
-const char *pg_opening_label(enum pg_opening opening);
+const char *pg_opening_label(enum pg_frame_opening opening);
 const char *pg_guard_label(enum pg_guard_verdict verdict);
 const char *pg_goaway_word(uint8_t code);
 const char *pg_option_name(uint8_t kind);    /* of TCP */
