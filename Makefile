@@ -70,9 +70,11 @@ $(BUILD)/libpackgate.a: $(LIB_OBJ)
 	$(say) AR $@
 	$(Q)ar rcs $@ $^
 
-$(BUILD)/libpackgate.so: $(filter-out $(CONFIG_OBJ),$(LIB_OBJ))
+$(BUILD)/libpackgate.so: $(filter-out $(CONFIG_OBJ),$(LIB_OBJ)) user/lib/libpackgate.map
 	$(say) CC $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libpackgate.so.0 -o $@ $^ $(LIB_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libpackgate.so.0 \
+		-Wl,--version-script=user/lib/libpackgate.map -Wl,--no-undefined \
+		-o $@ $(filter %.o,$^) $(LIB_LIBS)
 
 $(BUILD)/packgated: $(AGENT_OBJ) $(BUILD)/libpackgate.a
 	$(say) CC $@
