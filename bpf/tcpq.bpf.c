@@ -46,6 +46,7 @@ struct netns_core {
 struct netns_ipv4 {
 	__u8 sysctl_tcp_syncookies;
 	__u8 sysctl_tcp_abort_on_overflow;
+	__u8 sysctl_tcp_synack_retries;
 	int sysctl_max_syn_backlog;
 };
 
@@ -113,6 +114,7 @@ struct fastopen_queue {
 };
 
 struct request_sock_queue {
+	__u8 rskq_defer_accept;
 	atomic_t qlen;
 	atomic_t young;
 	struct fastopen_queue fastopenq;
@@ -239,6 +241,7 @@ static __always_inline void read_sysctls(struct net *net, struct pg_tcpq_record 
 	record->max_syn_backlog = net->ipv4.sysctl_max_syn_backlog;
 	record->syncookies = net->ipv4.sysctl_tcp_syncookies;
 	record->abort_on_overflow = net->ipv4.sysctl_tcp_abort_on_overflow;
+	record->synack_retries = net->ipv4.sysctl_tcp_synack_retries;
 }
 
 static __always_inline void read_queues(struct tcp_sock *tcp, struct pg_tcpq_record *record)
@@ -251,6 +254,7 @@ static __always_inline void read_queues(struct tcp_sock *tcp, struct pg_tcpq_rec
 	record->accept_limit = sk->sk_max_ack_backlog;
 	record->syn_length = requests->qlen.counter;
 	record->syn_young = requests->young.counter;
+	record->defer_accept = requests->rskq_defer_accept;
 	record->fastopen_length = requests->fastopenq.qlen;
 	record->fastopen_limit = requests->fastopenq.max_qlen;
 	record->drops = sk->sk_drops.counter;

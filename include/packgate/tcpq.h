@@ -35,8 +35,10 @@ struct pg_tcpq_record {
 	__u8 reuseport; /* SO_REUSEPORT is set, group or not */
 	__u8 syncookies;
 	__u8 abort_on_overflow;
-	__u8 marked; /* accept_high, syn_high and synack_retransmits are kept for it */
-	__u8 pad[3];
+	__u8 marked;	     /* accept_high, syn_high and synack_retransmits are kept for it */
+	__u8 defer_accept;   /* TCP_DEFER_ACCEPT, in SYN-ACKs that are sent; 0 = off */
+	__u8 synack_retries; /* of its namespace too */
+	__u8 pad[1];
 };
 
 _Static_assert(sizeof(struct pg_tcpq_record) == 112, "one layout on both sides");

@@ -293,6 +293,7 @@ static int judge(struct reading *reading, struct pg_error *error)
 		row->max_syn_backlog = (int32_t)sysctls.tcp_max_syn_backlog;
 		row->syncookies = (uint8_t)bounded(sysctls.tcp_syncookies);
 		row->abort_on_overflow = sysctls.tcp_abort_on_overflow > 0;
+		row->synack_retries = (uint8_t)bounded(sysctls.tcp_synack_retries);
 		row->capped = row->accept_limit >= row->somaxconn;
 		row->syn_limit =
 			pg_tcpq_syn_limit(row->accept_limit, row->syncookies, row->max_syn_backlog);

@@ -31,7 +31,10 @@
 	X(syncookies_failed, "TcpExt", "SyncookiesFailed", "packgate_tcp_syncookies_failed_total", \
 	  "SYN cookies that came back wrong or late")                                              \
 	X(embryonic_rsts, "TcpExt", "EmbryonicRsts", "packgate_tcp_embryonic_rsts_total",          \
-	  "resets received for requests in a SYN queue")                                           \
+	  "requests in a SYN queue that ended with a reset, received or sent")                     \
+	X(defer_accept_drops, "TcpExt", "TCPDeferAcceptDrop",                                      \
+	  "packgate_tcp_defer_accept_drops_total",                                                 \
+	  "final ACKs put off because TCP_DEFER_ACCEPT waits for data")                            \
 	X(tw, "TcpExt", "TW", "packgate_tcp_tw_total",                                             \
 	  "connections that ended their TIME_WAIT by its timer")                                   \
 	X(passive_opens, "Tcp", "PassiveOpens", "packgate_tcp_passive_opens_total",                \
@@ -91,11 +94,12 @@ int pg_netstat_read(struct pg_netstat *ret_netstat, struct pg_netstat_sockets *r
 		    struct pg_error *error);
 
 /* X(field, file under /proc/sys/net) */
-#define PG_NETSTAT_SYSCTLS(X)                              \
-	X(tcp_syncookies, "ipv4/tcp_syncookies")           \
-	X(tcp_max_syn_backlog, "ipv4/tcp_max_syn_backlog") \
-	X(somaxconn, "core/somaxconn")                     \
-	X(tcp_abort_on_overflow, "ipv4/tcp_abort_on_overflow")
+#define PG_NETSTAT_SYSCTLS(X)                                  \
+	X(tcp_syncookies, "ipv4/tcp_syncookies")               \
+	X(tcp_max_syn_backlog, "ipv4/tcp_max_syn_backlog")     \
+	X(somaxconn, "core/somaxconn")                         \
+	X(tcp_abort_on_overflow, "ipv4/tcp_abort_on_overflow") \
+	X(tcp_synack_retries, "ipv4/tcp_synack_retries")
 
 #define PG_NETSTAT_NO_SYSCTL INT64_MIN
 

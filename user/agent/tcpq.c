@@ -262,10 +262,12 @@ static void interpret(const struct pg_tcpq_record *record, struct pg_tcpq_listen
 		.reuseport_sockets = record->reuseport_sockets,
 		.fastopen_length = record->fastopen_length,
 		.fastopen_limit = record->fastopen_limit,
+		.defer_accept = record->defer_accept,
 		.somaxconn = record->somaxconn,
 		.max_syn_backlog = record->max_syn_backlog,
 		.syncookies = record->syncookies,
 		.abort_on_overflow = record->abort_on_overflow,
+		.synack_retries = record->synack_retries,
 	};
 	memcpy(row->address.bytes, record->address, sizeof(row->address.bytes));
 }

@@ -58,11 +58,12 @@ struct pg_tcpq_listener {
 	uint32_t reuseport_sockets;  /* in its group, itself included; 0 = no group */
 	uint32_t fastopen_length;
 	uint32_t fastopen_limit; /* 0 = no TCP Fast Open */
+	bool defer_accept;	 /* TCP_DEFER_ACCEPT; inet_diag does not tell */
 
 	/* of its namespace at that moment */
 	uint32_t somaxconn;
 	int32_t max_syn_backlog;
-	uint8_t syncookies, abort_on_overflow;
+	uint8_t syncookies, abort_on_overflow, synack_retries;
 
 	pid_t owner_pid; /* pg_owners_find; 0 = not looked for, or not found */
 	char owner_comm[PG_TCPQ_COMM_BYTES];
