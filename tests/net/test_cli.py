@@ -101,6 +101,9 @@ def flatten(tree, prefix=""):
     for key, value in tree.items():
         if isinstance(value, list):
             for row in value:
+                if not isinstance(row, dict):
+                    found.setdefault(prefix + key + "[]", set()).add(kind_of(row))
+                    continue
                 for name, kinds in flatten(row, prefix + key + "[].").items():
                     found.setdefault(name, set()).update(kinds)
         else:
@@ -159,7 +162,8 @@ def check_documented_keys(bench):
         check_keys(route, tree)
         checked.add(route)
 
-    for path in ("status", "interfaces", "endpoints", "sessions", "streams", "listeners", "drops"):
+    for path in ("status", "interfaces", "endpoints", "sessions", "streams", "listeners",
+                 "listeners/explain", "drops"):
         check("GET /v1/" + path, get(agent, "/v1/" + path))
     check("GET /v1/sessions/ID", get(agent, "/v1/sessions/" + bench.id))
     status, text = ask(agent, "POST", "/v1/sessions", fresh_row(bench))
@@ -204,6 +208,7 @@ def check_tables(bench):
                           (["session", "show", bench.id], ["session ", bench.id, "guard "]),
                           (["stream", "list"], [bench.id, str(bench.stream), "reliable"]),
                           (["listeners"], ["ACCEPT QUEUE", "4443", "listen_overflows"]),
+                          (["listeners", "--explain"], [":4443 in ", "next SYN", "listen(fd, 4096)"]),
                           (["drops"], ["the agent refused nothing"]),
                           (["metrics"], ["# EOF"])):
         out = agent.cli_ok(*words).out
@@ -236,6 +241,11 @@ def check_exit_codes(bench):
         (USAGE, "INTERFACE, or give --all", ["detach", "eth0", "--all"]),
         (USAGE, "there is no --json", ["metrics", "--json"]),
         (FAILED, "own network namespace", ["listeners", "--netns", "all"]),
+        (FAILED, "own network namespace", ["listeners", "--explain", "--netns", "all"]),
+        (USAGE, "--port goes with --explain", ["listeners", "--port", "80"]),
+        (USAGE, "takes 1 to 65535", ["listeners", "--explain", "--port", "0"]),
+        (USAGE, "takes 1 to 65535", ["listeners", "--explain", "--port", "65536"]),
+        (USAGE, "takes no value", ["listeners", "--explain=yes"]),
         (FAILED, "no living session has the id 00010001", ["session", "show", "00010001"]),
         (USAGE, "is not a session id", ["session", "show", "1"]),
         (USAGE, "is not a session id", ["session", "close", "../status"]),

@@ -161,14 +161,20 @@ static void show_limits(const json_t *root)
 
 int cmd_listeners(const struct cli_args *args)
 {
-	const char *netns = cli_option(args, "netns");
+	const char *netns = cli_option(args, "netns"), *port = cli_option(args, "port");
 	PG_FREE char *escaped = netns ? request_escape(netns) : NULL;
 	ANSWER answer = { 0 };
+	unsigned long long number;
 	char path[512];
 	int rc;
 
 	if (netns && (!*netns || !escaped || strlen(escaped) > 400))
 		return cli_fail(CLI_USAGE, "listeners: --netns takes all, own or a namespace");
+	if (port && (!cli_option(args, "explain") || !cli_number(port, 1, 65535, &number)))
+		return cli_fail(CLI_USAGE,
+				"listeners: --port goes with --explain and takes 1 to 65535");
+	if (cli_option(args, "explain"))
+		return cmd_listeners_explain(netns, port);
 	snprintf(path, sizeof(path), "/v1/listeners%s%s", netns ? "?netns=" : "",
 		 netns ? escaped : "");
 	rc = request_show("listeners", path, &answer);

@@ -26,4 +26,7 @@ int cmd_decode(int argc, char **argv);
 int cmd_ping(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 
+/* `listeners --explain`; each may be NULL. */
+int cmd_listeners_explain(const char *netns, const char *port);
+
 #endif

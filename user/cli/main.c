@@ -57,6 +57,9 @@ static const struct cli_option stream_list_options[] = {
 
 static const struct cli_option listeners_options[] = {
 	{ "netns", "NAME", "all, own, or a namespace by name, inode or container id" },
+	{ "explain", NULL,
+	  "what limits each, what happens to the next SYN and ACK, what to change" },
+	{ "port", "PORT", "explain only the listeners on this port" },
 	END,
 };
 
