@@ -153,6 +153,11 @@ $(BUILD)/tests/prog/%: tests/prog/%.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKE
 		-lcmocka -ljansson $(LIB_LIBS) -lbpf
 
 # What a network test runs beside the agent.
+$(BUILD)/tests/net/syn_flood: tests/net/syn_flood.c | $(TEST_SKELS)
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/bench -Itests -o $@ $< -lbpf
+
 NET_OBJ := $(addprefix $(BUILD)/agent/,tcpq.o diag.o netns.o netstat.o owners.o \
 	listeners.o listener_totals.o log.o)
 
@@ -226,9 +231,14 @@ $(BUILD)/tests/bench/bench_e2e: $(wildcard tests/bench/e2e*.c) $(BUILD)/libpackg
 		$(wildcard tests/bench/e2e*.c) $(BUILD)/libpackgate.a $(LIB_LIBS) -ljansson -lbpf \
 		-lpthread -lm
 
+$(BUILD)/tests/bench/bench_shield: tests/bench/bench_shield.c $(SKELS) $(TEST_SKELS)
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/bench -Itests -o $@ $< -lbpf
+
 bench: deps
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/bench/bench_gate \
-		$(BUILD)/tests/bench/bench_e2e
+		$(BUILD)/tests/bench/bench_shield $(BUILD)/tests/bench/bench_e2e
 	@tests/bench/run $(BUILD)
 
 demo: deps

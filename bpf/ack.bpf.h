@@ -5,8 +5,6 @@
 #include "account.bpf.h"
 #include "answer.bpf.h"
 
-#define NS_PER_MS 1000000
-
 /*
  * Whether the gate may ack a duplicate itself (PROTOCOL section 4): its guard was due and right,
  * and its headers are plain. That it came from the pinned peer follows from its packId: a

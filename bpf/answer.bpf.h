@@ -12,6 +12,7 @@
 
 #define ANSWER_MAX 40 /* an ack on a stream is 32 bytes long */
 #define ANSWER_TTL 64
+#define NS_PER_MS  1000000
 #define IP_AT_MAX  (sizeof(struct ethhdr) + VLAN_TAGS_MAX * sizeof(struct vlan_tag))
 
 struct answer {

@@ -2,25 +2,10 @@
 #ifndef PG_ENDPOINT_BPF_H
 #define PG_ENDPOINT_BPF_H
 
+#include "local.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
-
-/* A wildcard takes only what is addressed to this namespace, never what it routes. */
-static __always_inline bool target_is_local(const struct route *route)
-{
-	__u32 slot = PG_LOCAL_HASH(route->target[0], route->target[1]);
-
-	for (int i = 0; i < PG_LOCALS_PROBES; i++) {
-		const struct pg_local *local = bpf_map_lookup_elem(&pg_locals, &slot);
-
-		if (!local || !(local->address[0] | local->address[1]))
-			return false;
-		if (local->address[0] == route->target[0] && local->address[1] == route->target[1])
-			return true;
-		slot = (slot + 1) & (PG_LOCALS_SLOTS - 1);
-	}
-	return false;
-}
+#include "shield.bpf.h"
 
 static __always_inline bool endpoint_matches(const struct route *route,
 					     const struct pg_endpoint *endpoint)
@@ -51,10 +36,16 @@ static __always_inline __u32 find_endpoint(const struct route *route)
 	return 0;
 }
 
+enum route_kind {
+	ROUTE_PASS,
+	ROUTE_OURS,   /* a datagram for an endpoint; *ret_route is filled */
+	ROUTE_SHIELD, /* a segment for a port that has a shield; *ret_route is filled */
+};
+
 /*
- * Reads the headers and finds the endpoint. A global function, so that the verifier walks the many
- * shapes of headers once and all that follows starts from one state; it costs one call.
- * Returns 1 with *ret_route filled when the datagram is ours, 0 when it is to pass.
+ * Reads the headers and finds the endpoint or the shield. A global function, so that the verifier
+ * walks the many shapes of headers once and all that follows starts from one state; it costs one
+ * call. Returns an enum route_kind.
  */
 __noinline int find_route(struct xdp_md *ctx, struct route *ret_route)
 {
@@ -65,19 +56,38 @@ __noinline int find_route(struct xdp_md *ctx, struct route *ret_route)
 	};
 
 	if (!ret_route || parse(&in) != NEXT)
-		return 0;
+		return ROUTE_PASS;
+	if (ret_route->protocol == IPPROTO_TCP) {
+		ret_route->endpoint = shield_on_port(ret_route->target_port_be);
+		return ret_route->endpoint ? ROUTE_SHIELD : ROUTE_PASS;
+	}
 	ret_route->endpoint = find_endpoint(ret_route);
-	return ret_route->endpoint != 0;
+	return ret_route->endpoint ? ROUTE_OURS : ROUTE_PASS;
 }
 
 #define PAYLOAD_OFFSET_MAX 1023
+
+static __always_inline enum step step_shield(struct pkt *pkt)
+{
+	int verdict = shield(pkt->ctx, &pkt->route);
+
+	if (verdict < 0)
+		return refuse(pkt, -verdict);
+	return verdict == SHIELD_PASS ? PASS : verdict == SHIELD_ANSWER ? COOKIE : ABORT;
+}
 
 static __always_inline enum step step_endpoint(struct pkt *pkt)
 {
 	__u32 offset;
 
-	if (!find_route(pkt->ctx, &pkt->route))
+	switch (find_route(pkt->ctx, &pkt->route)) {
+	case ROUTE_SHIELD:
+		return step_shield(pkt);
+	case ROUTE_OURS:
+		break;
+	default:
 		return PASS;
+	}
 	pkt->endpoint = bpf_map_lookup_elem(&pg_endpoints, &pkt->route.endpoint);
 	offset = pkt->route.payload_offset;
 	if (!pkt->endpoint || offset > PAYLOAD_OFFSET_MAX)

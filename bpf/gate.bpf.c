@@ -55,9 +55,13 @@ int pg_gate(struct xdp_md *ctx)
 		return steer(ctx, &pkt, bytes);
 	case ACK:
 		return ack_duplicate(ctx, &pkt, bytes);
+	case COOKIE:
+		count_one(PG_COUNT_SHIELD_COOKIES, bytes);
+		return XDP_TX;
 	case DROP:
 		return account_drop(ctx, &pkt, bytes);
 	case NEXT:
+	case ABORT:
 		break;
 	}
 	count_one(PG_COUNT_ABORTED, bytes);

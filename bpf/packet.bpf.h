@@ -7,29 +7,32 @@
 
 /*
  * What the steps of the gate know of the packet so far. A step returns NEXT, or ends the walk with
- * PASS (not ours), STEER (to the agent), ACK or refuse(pkt, reason).
+ * PASS (not ours), STEER (to the agent), ACK, COOKIE, ABORT or refuse(pkt, reason).
  */
 enum step {
 	NEXT,
 	PASS,
 	STEER,
-	ACK, /* a duplicate, acked from here */
+	ACK,	/* a duplicate, acked from here */
+	COOKIE, /* a SYN, answered from here */
+	ABORT,	/* impossible */
 	DROP,
 };
 
-/* Where a datagram comes from and goes, and where its payload lies. */
+/* Where a datagram or segment comes from and goes, and where its payload lies. */
 struct route {
 	__u64 source[2]; /* addresses in network order, IPv4 as ::ffff:a.b.c.d */
 	__u64 target[2];
-	__u32 payload_offset; /* from the start of the frame on the link */
-	__u32 payload_bytes;  /* of UDP, as its header claims */
+	__u32 payload_offset; /* from the start of the frame on the link; of TCP, its header */
+	__u32 payload_bytes;  /* of UDP, as its header claims; of TCP, with its header */
 	__u16 source_port_be;
 	__u16 target_port_be;
-	__u32 endpoint; /* index into pg_endpoints */
+	__u32 endpoint; /* index into pg_endpoints; of TCP, into pg_shields */
 	__u8 family;	/* 4 or 6 */
 	__u8 fault;	/* enum pg_drop of a header that lies; counts only when ours */
 	__u8 plain;	/* no IP options, no extension headers */
-	__u8 reserved[5];
+	__u8 protocol;	/* UDP or TCP */
+	__u8 reserved[4];
 };
 
 /* What reading the headers works on. */

@@ -11,9 +11,9 @@
 #include "packet.bpf.h"
 
 /*
- * Ethernet, up to two VLAN tags, IPv4 or IPv6, UDP. What cannot be read up to the port passes. A
- * length that lies is remembered in in->route->fault: whether it is a refusal depends on the
- * endpoint.
+ * Ethernet, up to two VLAN tags, IPv4 or IPv6, UDP or TCP. What cannot be read up to the port
+ * passes. A length that lies is remembered in in->route->fault: whether it is a refusal depends on
+ * the endpoint.
  */
 
 #define VLAN_TAGS_MAX	    2
@@ -66,13 +66,34 @@ static __always_inline enum step parse_udp(struct headers *in, const void *at, _
 	return NEXT;
 }
 
+/* The ports of TCP, in the 8 bytes that the IP header was seen to have room for. */
+static __always_inline enum step parse_tcp(struct headers *in, const void *at, __u32 ip_payload)
+{
+	const __be16 *ports = at;
+
+	if (at + sizeof(struct udphdr) > in->end)
+		return PASS;
+	in->route->source_port_be = ports[0];
+	in->route->target_port_be = ports[1];
+	in->route->payload_offset = at - in->data;
+	in->route->payload_bytes = ip_payload;
+	return NEXT;
+}
+
+static __always_inline enum step parse_transport(struct headers *in, const void *at,
+						 __u32 ip_payload)
+{
+	return in->route->protocol == IPPROTO_UDP ? parse_udp(in, at, ip_payload)
+						  : parse_tcp(in, at, ip_payload);
+}
+
 static __always_inline enum step parse_ipv4(struct headers *in, const void *at)
 {
 	const struct iphdr *ip = at;
 	__u32 header, total, fragment;
 
 	if ((const void *)(ip + 1) > in->end || ip->version != 4 || ip->ihl < 5 ||
-	    ip->protocol != IPPROTO_UDP)
+	    (ip->protocol != IPPROTO_UDP && ip->protocol != IPPROTO_TCP))
 		return PASS;
 	fragment = pg_be16(ip->frag_off);
 	if (fragment & IP_OFFSET)
@@ -85,15 +106,16 @@ static __always_inline enum step parse_ipv4(struct headers *in, const void *at)
 		in->route->fault = PG_DROP_IP_FRAGMENT;
 	in->route->family = 4;
 	in->route->plain = ip->ihl == 5;
+	in->route->protocol = ip->protocol;
 	in->route->source[0] = in->route->target[0] = 0;
 	in->route->source[1] = (__u64)ip->saddr << 32 | 0xffff0000;
 	in->route->target[1] = (__u64)ip->daddr << 32 | 0xffff0000;
-	return parse_udp(in, at + header, total - header);
+	return parse_transport(in, at + header, total - header);
 }
 
 /*
  * Walks the extension headers; *ret_fragment is set for a first fragment with more to come.
- * Returns NULL where no UDP header can be reached.
+ * Returns NULL where no UDP or TCP header can be reached.
  */
 static __always_inline const void *skip_extensions(struct headers *in, const void *at, __u8 next,
 						   bool *ret_fragment)
@@ -102,8 +124,10 @@ static __always_inline const void *skip_extensions(struct headers *in, const voi
 		const __u8 *header = at;
 		const struct ipv6_fragment *fragment = at;
 
-		if (next == IPPROTO_UDP)
+		if (next == IPPROTO_UDP || next == IPPROTO_TCP) {
+			in->route->protocol = next;
 			return at;
+		}
 		if ((const void *)(header + 8) > in->end)
 			return NULL;
 		switch (next) {
@@ -136,7 +160,8 @@ static __always_inline enum step parse_ipv6(struct headers *in, const void *at)
 
 	if ((const void *)(ip + 1) > in->end || ip->version != 6)
 		return PASS;
-	if (ip->nexthdr != IPPROTO_UDP)
+	in->route->protocol = ip->nexthdr;
+	if (ip->nexthdr != IPPROTO_UDP && ip->nexthdr != IPPROTO_TCP)
 		udp = skip_extensions(in, udp, ip->nexthdr, &fragment);
 	if (!udp || udp + sizeof(struct udphdr) > in->end)
 		return PASS;
@@ -147,10 +172,10 @@ static __always_inline enum step parse_ipv6(struct headers *in, const void *at)
 	else if (fragment)
 		in->route->fault = PG_DROP_IP_FRAGMENT;
 	in->route->family = 6;
-	in->route->plain = ip->nexthdr == IPPROTO_UDP;
+	in->route->plain = ip->nexthdr == in->route->protocol;
 	__builtin_memcpy(in->route->source, &ip->saddr, sizeof(in->route->source));
 	__builtin_memcpy(in->route->target, &ip->daddr, sizeof(in->route->target));
-	return parse_udp(in, udp, payload - skipped);
+	return parse_transport(in, udp, payload - skipped);
 }
 
 static __always_inline enum step parse(struct headers *in)

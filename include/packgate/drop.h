@@ -35,6 +35,10 @@
 	X(NOT_MONOTONIC, 22, "not_monotonic", "packId not above the highest, policy newest")       \
 	X(RATE_LIMITED, 23, "rate_limited", "matches no session, and its source sends too many")   \
 	X(NO_SOCKET, 24, "no_socket", "no AF_XDP socket on this queue")                            \
+	X(SHIELD_ACK, 25, "shield_ack",                                                            \
+	  "under a shield: of no connection, and without a valid cookie")                          \
+	X(SHIELD_FULL, 26, "shield_full", "under a shield: SYN, but the accept queue is full")     \
+	X(SHIELD_SYN, 27, "shield_syn", "under a shield: SYN or fragment that cannot be answered") \
 	X(TAG, 40, "tag", "AEAD authentication failed")                                            \
 	X(NO_APPLICATION, 41, "no_application", "no application reads this endpoint")              \
 	X(APP_FULL, 42, "app_full", "the application's queue is full")                             \
@@ -80,7 +84,8 @@ enum pg_drop {
 	X(WITHOUT_AGENT, 3, "without_agent", "frames passed to the kernel because no agent runs") \
 	X(ABORTED, 4, "aborted", "impossible states")                                             \
 	X(EVENTS_LOST, 5, "events_lost", "sampled drops that found the event ring full")          \
-	X(ACKS, 6, "acks", "duplicates that the gate acked itself, without the agent")
+	X(ACKS, 6, "acks", "duplicates that the gate acked itself, without the agent")            \
+	X(SHIELD_COOKIES, 7, "shield_cookies", "SYNs answered by a cookie")
 
 enum pg_counter {
 #define PG_X(name, number, ...) PG_COUNT_##name = number,

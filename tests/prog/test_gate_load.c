@@ -34,11 +34,12 @@ static int no_message(enum libbpf_print_level level, const char *format, va_list
 /* DESIGN section 2, rule 2, as the verifier sees it: the gate writes its own counters alone. */
 static void state_is_only_read(void **state)
 {
-	static const char *const read[] = { "pg_shared",      "pg_ports",    "pg_endpoints",
-					    "pg_locals",      "pg_sessions", "pg_windows",
-					    "pg_opened",      "pg_streams",  "pg_strm_lines",
-					    "pg_strm_windows" };
-	static const char *const written[] = { "pg_sources", "pg_acks" };
+	static const char *const read[] = { "pg_shared",       "pg_ports",    "pg_endpoints",
+					    "pg_locals",       "pg_sessions", "pg_windows",
+					    "pg_opened",       "pg_streams",  "pg_strm_lines",
+					    "pg_strm_windows", "pg_shields",  "pg_shield_ports",
+					    "pg_shield_env" };
+	static const char *const written[] = { "pg_sources", "pg_acks", "pg_shield_state" };
 	libbpf_print_fn_t print;
 
 	for (size_t i = 0; i < ARRAY_SIZE(read); i++)

@@ -564,6 +564,24 @@ static const struct bad_row bad_texts[] = {
 	{ "all and a name", "tcp:\n  namespaces: [all, blue]\n", 2, "all and own stand alone" },
 	{ "a name and own", "tcp:\n  namespaces:\n  - blue\n  - own\n", 4,
 	  "tcp.namespaces[1]: all and own stand alone" },
+	{ "shield without a port", "shield:\n  listeners:\n  - mode: on\n", 3, "port" },
+	{ "shield on port 0", "shield:\n  listeners:\n  - port: 0\n", 3, "port" },
+	{ "shield with another mode", "shield:\n  listeners:\n  - port: 1\n    mode: yes\n", 4,
+	  "mode" },
+	{ "shield threshold 0", "shield:\n  listeners:\n  - port: 1\n    threshold: 0\n", 4,
+	  "threshold" },
+	{ "shield threshold 101", "shield:\n  listeners:\n  - port: 1\n    threshold: 101\n", 4,
+	  "threshold" },
+	{ "shield of a group address",
+	  "shield:\n  listeners:\n  - port: 1\n    address: 224.0.0.1\n", 4, "multicast" },
+	{ "shield cookie", "shield:\n  cookie: mine\n", 2, "shield.cookie" },
+	{ "shield set_sysctl", "shield:\n  set_sysctl: 1\n", 2, "shield.set_sysctl" },
+	{ "shield key", "shield:\n  port: 1\n", 2, "port" },
+	{ "shield twice", "shield:\n  listeners:\n  - port: 1\n  - port: 1\n    mode: on\n", 4,
+	  "with the same address" },
+	{ "shield twice with an address",
+	  "shield:\n  listeners: [{ port: 1, address: \"::\" }, { port: 1, address: \"::\" }]\n", 2,
+	  "with the same address" },
 	{ "namespace twice", "tcp:\n  namespaces: [a, a]\n", 2, "\"a\" is listed twice" },
 	{ "namespace with a slash", "tcp:\n  namespaces: [/proc/1]\n", 2,
 	  "not the name of a network" },
@@ -1083,17 +1101,55 @@ static void test_entrances(void **state)
 	pg_config_free(config);
 }
 
+static void shield_is_read(void **state)
+{
+	struct pg_config *config =
+		parse("shield:\n"
+		      "  cookie: kernel\n"
+		      "  set_sysctl: on\n"
+		      "  listeners:\n"
+		      "  - port: 443\n"
+		      "  - { port: 443, address: \"::\", mode: on, threshold: 1 }\n"
+		      "  - { port: 443, address: 0.0.0.0, mode: off }\n");
+	const struct pg_shield_listener *rows = config->shield.listeners;
+
+	assert_int_equal(config->shield.cookie, PG_SHIELD_COOKIE_KERNEL);
+	assert_true(config->shield.set_sysctl);
+	assert_int_equal(config->shield.listener_count, 3);
+	assert_true(rows[0].any);
+	assert_int_equal(rows[0].mode, PG_SHIELD_AUTO);
+	assert_int_equal(rows[0].threshold, PG_SHIELD_THRESHOLD);
+	assert_false(rows[1].any);
+	assert_address(&rows[1].address, "::");
+	assert_int_equal(rows[1].mode, PG_SHIELD_ON);
+	assert_int_equal(rows[1].threshold, 1);
+	assert_address(&rows[2].address, "0.0.0.0");
+	assert_int_equal(rows[2].mode, PG_SHIELD_OFF);
+	pg_config_free(config);
+}
+
 static const struct CMUnitTest plain_tests[] = {
-	cmocka_unit_test(test_routes),		cmocka_unit_test(test_entrances),
-	cmocka_unit_test(test_defaults),	cmocka_unit_test(test_endpoint_defaults),
-	cmocka_unit_test(test_empty_lists),	cmocka_unit_test(test_design_sample),
-	cmocka_unit_test(test_deploy_sample),	cmocka_unit_test(test_other_values),
-	cmocka_unit_test(test_good_texts),	cmocka_unit_test(test_nul_byte),
-	cmocka_unit_test(test_length),		cmocka_unit_test(test_counts),
-	cmocka_unit_test(test_too_many_values), cmocka_unit_test(test_largest_text),
-	cmocka_unit_test(test_long_name),	cmocka_unit_test(test_load),
-	cmocka_unit_test(test_names),		cmocka_unit_test(test_limits),
-	cmocka_unit_test(test_mutations),	cmocka_unit_test(test_prefixes),
+	cmocka_unit_test(shield_is_read),
+	cmocka_unit_test(test_routes),
+	cmocka_unit_test(test_entrances),
+	cmocka_unit_test(test_defaults),
+	cmocka_unit_test(test_endpoint_defaults),
+	cmocka_unit_test(test_empty_lists),
+	cmocka_unit_test(test_design_sample),
+	cmocka_unit_test(test_deploy_sample),
+	cmocka_unit_test(test_other_values),
+	cmocka_unit_test(test_good_texts),
+	cmocka_unit_test(test_nul_byte),
+	cmocka_unit_test(test_length),
+	cmocka_unit_test(test_counts),
+	cmocka_unit_test(test_too_many_values),
+	cmocka_unit_test(test_largest_text),
+	cmocka_unit_test(test_long_name),
+	cmocka_unit_test(test_load),
+	cmocka_unit_test(test_names),
+	cmocka_unit_test(test_limits),
+	cmocka_unit_test(test_mutations),
+	cmocka_unit_test(test_prefixes),
 };
 
 #define PLAIN_TESTS (sizeof(plain_tests) / sizeof(plain_tests[0]))

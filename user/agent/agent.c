@@ -204,7 +204,7 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 		return err;
 	pg_interfaces_clean(agent);
 	attach_all(agent);
-	return 0;
+	return pg_shield_open(agent, error);
 }
 
 int pg_agent_open(const struct pg_agent_options *options, struct pg_agent **ret_agent,
@@ -259,6 +259,7 @@ void pg_agent_close(struct pg_agent *agent)
 	bool ran = agent->followers != NULL;
 
 	pg_listeners_close(agent->listeners);
+	pg_shield_close(agent);
 	pg_followers_close(agent);
 	for (uint32_t i = 0; i < agent->worker_count; i++)
 		pg_worker_stop(agent->workers[i]);
@@ -376,6 +377,7 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 		agent->config = config;
 		pthread_rwlock_unlock(&agent->config_lock);
 		config = old;
+		pg_shield_apply(agent, agent->config);
 	}
 	pg_agent_unlock(agent);
 	pg_config_free(config);

@@ -269,6 +269,67 @@ int pg_agent_session_counts(struct pg_agent *agent, struct pg_session_count **re
 /* What reads the TCP listeners (listeners.h); lives as long as the agent. */
 struct pg_listeners *pg_agent_listeners(struct pg_agent *agent);
 
+/* --- the shield --------------------------------------------------------------------------------
+ */
+
+struct pg_shield_interface {
+	char name[PG_NAME_MAX];
+	enum pg_shield_way way;
+	char why[160]; /* why not the gate's own cookie, or none; may be "" */
+};
+
+/* What the shield needs of a sysctl of the namespace. */
+struct pg_shield_sysctl {
+	const char *name;
+	int value;	  /* now, negative = unknown */
+	int wanted;	  /* the least that is enough; -1 = nothing is wanted */
+	int before;	  /* the agent's change will be taken back to this; -1 = none */
+	bool needed;	  /* without it no cookie is taken back; else options are lost */
+	char advice[200]; /* "" where nothing is missing */
+};
+
+struct pg_shield_status {
+	struct pg_shield_listener listener;
+	bool configured; /* by the file, else over the control API */
+	bool active;
+	uint32_t syn_queue, syn_limit; /* at the last SYN */
+	uint64_t last_switch_ms;       /* Unix time, 0 = never */
+	uint64_t switched_on, switched_off;
+#define PG_X(field, ...) uint64_t field;
+	PG_SHIELD_COUNTERS(PG_X)
+#undef PG_X
+};
+
+struct pg_shield_event {
+	uint64_t time_ms; /* Unix time */
+	bool any;
+	struct pg_address address;
+	uint16_t port;
+	bool active; /* it went on, or off */
+	uint32_t syn_queue, syn_limit;
+};
+
+#define PG_SHIELD_EVENTS  64 /* kept */
+#define PG_SHIELD_SYSCTLS 2
+
+struct pg_shield_report {
+	size_t interface_count, shield_count, event_count;
+	struct pg_shield_interface interfaces[PG_INTERFACES_MAX];
+	struct pg_shield_sysctl sysctls[PG_SHIELD_SYSCTLS];
+	struct pg_shield_status shields[PG_SHIELDS_MAX];
+	struct pg_shield_event events[PG_SHIELD_EVENTS]; /* oldest first */
+};
+
+/* The caller frees the report. */
+int pg_agent_shield(struct pg_agent *agent, struct pg_shield_report **ret_report);
+
+/*
+ * Sets the mode of one listener's shield, and makes it where there is none; it stays until it is
+ * changed or the pins go. set_sysctl: sets what is missing, and puts it back with the last shield.
+ */
+int pg_agent_shield_set(struct pg_agent *agent, const struct pg_shield_listener *listener,
+			bool set_sysctl, struct pg_error *error);
+
 /* --- sampled drops -----------------------------------------------------------------------------
  */
 

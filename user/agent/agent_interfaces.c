@@ -54,6 +54,7 @@ int pg_interfaces_plan(struct pg_agent *agent, struct pg_error *error)
 		interface->queues =
 			config->mode == PG_MODE_SOCKET ? 0 : count_queues(interface->name);
 		interface->first_worker = workers;
+		interface->shield_link = -1;
 		workers += interface->queues;
 		agent->interface_count++;
 	}
@@ -190,6 +191,7 @@ int pg_interface_attach(struct pg_agent *agent, struct interface *interface, str
 		pg_info_log("%s: attached, %s, %u queue%s, duplicates are acked by the %s",
 			    interface->name, pg_gate_mode_name(interface->mode), interface->queues,
 			    interface->queues == 1 ? "" : "s", acks_here ? "gate" : "agent");
+		pg_shield_interface(agent, interface);
 		return 0;
 	}
 	pg_gate_close(interface->gate);
@@ -207,6 +209,7 @@ int pg_interface_attach(struct pg_agent *agent, struct interface *interface, str
 void pg_interface_detach(struct pg_agent *agent, struct interface *interface, const char *why)
 {
 	if (interface->gate) {
+		pg_shield_leave(agent, interface);
 		pg_gate_detach(interface->gate);
 		interface->gate = NULL;
 		give_sockets_back(agent, interface);

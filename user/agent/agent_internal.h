@@ -25,6 +25,8 @@ struct interface {
 	uint32_t queues;
 	uint32_t first_worker;	/* its queues' workers follow one another */
 	uint64_t confirm_by_ms; /* monotonic, 0 = confirmed */
+	int shield_link;	/* of the program at TC ingress, -1 = none */
+	char shield_why[160];	/* why its cookies are not the gate's own */
 };
 
 struct endpoint {
@@ -58,6 +60,7 @@ struct pg_agent {
 	uint64_t started_ms, adopted, restored, removed;
 	struct pg_followers *followers;
 	struct pg_listeners *listeners;
+	struct pg_shield_guard *shield;
 };
 
 static inline void pg_agent_lock(struct pg_agent *agent)
@@ -119,6 +122,19 @@ void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index);
 
 int pg_followers_open(struct pg_agent *agent, struct pg_error *error);
 void pg_followers_close(struct pg_agent *agent);
+
+/* --- agent_shield.c: with the lock held, but open and close ------------------------------------
+ */
+
+/* Takes over the shields that are pinned, applies the configuration's, starts the thread. */
+int pg_shield_open(struct pg_agent *agent, struct pg_error *error);
+void pg_shield_close(struct pg_agent *agent);
+/* Makes the configuration's shields those of config. */
+void pg_shield_apply(struct pg_agent *agent, const struct pg_config *config);
+/* After an interface was attached: chooses whose cookies it uses, and says so. */
+void pg_shield_interface(struct pg_agent *agent, struct interface *interface);
+/* Before an interface is detached. */
+void pg_shield_leave(struct pg_agent *agent, struct interface *interface);
 
 /* --- agent.c -----------------------------------------------------------------------------------
  */

@@ -21,6 +21,8 @@
 	X("POST", "/v1/reload", NULL, pg_control_reload)                    \
 	X("GET", "/v1/listeners", "netns", pg_control_listeners)            \
 	X("GET", "/v1/listeners/explain", "netns port", pg_control_explain) \
+	X("GET", "/v1/shield", NULL, pg_control_shield)                     \
+	X("POST", "/v1/shield", NULL, pg_control_shield_set)                \
 	X("GET", "/v1/drops", NULL, pg_control_drops)                       \
 	X("GET", "/v1/drops/follow", NULL, pg_control_follow)               \
 	X("GET", "/v1/metrics", NULL, pg_control_metrics)

@@ -62,3 +62,14 @@ const char *pg_drop_word(unsigned int drop)
 
 	return WORD(words, drop);
 }
+
+const char *pg_shield_way_word(unsigned int way)
+{
+	static const char *const words[] = {
+#define PG_X(name, number, label, help) [number] = label,
+		PG_SHIELD_WAYS(PG_X)
+#undef PG_X
+	};
+
+	return WORD(words, way);
+}

@@ -104,7 +104,8 @@ static void pin_maps(const struct pg_maps *maps, struct gate_bpf *skeleton)
 
 	bpf_object__for_each_map(map, skeleton->obj)
 	{
-		if (map == skeleton->maps.pg_xsks || strchr(bpf_map__name(map), '.'))
+		if (map == skeleton->maps.pg_xsks || map == skeleton->maps.pg_shield_work ||
+		    strchr(bpf_map__name(map), '.'))
 			continue;
 		map_path(maps, bpf_map__name(map), path, sizeof(path));
 		bpf_map__set_pin_path(map, path);
@@ -186,7 +187,13 @@ static int map_all(struct pg_maps *maps, const struct pg_maps_options *options,
 		map_memory(base->maps.pg_strm_lines, sizeof(*maps->stream_lines), streams);
 	maps->stream_windows =
 		map_memory(base->maps.pg_strm_windows, sizeof(*maps->stream_windows), streams);
-	if (!maps->shared || !maps->sessions || !maps->windows || !maps->opened ||
+	maps->shield_ports = map_memory(base->maps.pg_shield_ports, sizeof(*maps->shield_ports), 1);
+	maps->shields = map_memory(base->maps.pg_shields, sizeof(*maps->shields), PG_SHIELDS_MAX);
+	maps->shield_state =
+		map_memory(base->maps.pg_shield_state, sizeof(*maps->shield_state), PG_SHIELDS_MAX);
+	maps->shield_env = map_memory(base->maps.pg_shield_env, sizeof(*maps->shield_env), 1);
+	if (!maps->shield_ports || !maps->shields || !maps->shield_state || !maps->shield_env ||
+	    !maps->shared || !maps->sessions || !maps->windows || !maps->opened ||
 	    !maps->stream_lines || !maps->stream_windows)
 		return pg_error_set(error, -errno, "mapping the session arrays: %s",
 				    strerror(errno));
@@ -200,6 +207,7 @@ static int map_all(struct pg_maps *maps, const struct pg_maps_options *options,
 	maps->counts = bpf_map__fd(base->maps.pg_counts);
 	maps->steered = bpf_map__fd(base->maps.pg_steered);
 	maps->events = bpf_map__fd(base->maps.pg_events);
+	maps->shield_log = bpf_map__fd(base->maps.pg_shield_log);
 	return 0;
 }
 
@@ -307,7 +315,7 @@ int pg_maps_read_counts(int fd, uint32_t entries, struct pg_count *ret_counts)
 
 static void remove_interface_pins(const char *directory)
 {
-	static const char *const names[] = { "link", "program", "pg_xsks" };
+	static const char *const names[] = { "link", "program", "pg_xsks", "shield_link" };
 	char path[256];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -546,6 +554,11 @@ uint32_t pg_gate_program_id(const struct pg_gate *gate)
 uint32_t pg_gate_slot(const struct pg_gate *gate)
 {
 	return gate->slot;
+}
+
+const char *pg_gate_directory(const struct pg_gate *gate)
+{
+	return gate->directory;
 }
 
 void pg_gate_detach(struct pg_gate *gate)

@@ -8,6 +8,7 @@
 #include "agent.h"
 #include "error.h"
 #include "packgate/abi.h"
+#include "packgate/shield.h"
 
 /*
  * The kernel's objects (DESIGN section 3): one set of maps for the instance, pinned and mapped
@@ -26,6 +27,11 @@ struct pg_maps {
 	uint32_t stream_slots;
 	int ports, endpoints, locals, streams; /* map fds, owned by base */
 	int drops, counts, steered, events;
+	struct pg_shield_ports *shield_ports;
+	struct pg_shield *shields; /* PG_SHIELDS_MAX, likewise shield_state */
+	struct pg_shield_state *shield_state;
+	struct pg_shield_env *shield_env;
+	int shield_log;
 	bool adopted; /* the maps were pinned by an earlier process */
 };
 
@@ -76,6 +82,8 @@ int pg_gate_attach(struct pg_gate *gate, bool generic, struct pg_error *error);
 bool pg_gate_attached(const struct pg_gate *gate);
 uint32_t pg_gate_program_id(const struct pg_gate *gate);
 uint32_t pg_gate_slot(const struct pg_gate *gate);
+/* Where the interface's objects are pinned. */
+const char *pg_gate_directory(const struct pg_gate *gate);
 
 /* Detaches, removes the interface's pins and frees. */
 void pg_gate_detach(struct pg_gate *gate);

@@ -24,6 +24,7 @@ static void snapshot_free(struct pg_metrics_snapshot **snapshot)
 	free((*snapshot)->xsk);
 	free((*snapshot)->sessions);
 	pg_listeners_sample_done(&(*snapshot)->tcp);
+	free((*snapshot)->shield);
 	free(*snapshot);
 }
 
@@ -43,6 +44,7 @@ static void take_snapshot(struct pg_agent *agent, bool reset, struct pg_metrics_
 	pg_agent_session_counts(agent, &snapshot->sessions, &snapshot->session_count);
 	snapshot->entrance_count = pg_agent_tcp_entrances(agent, snapshot->entrances);
 	pg_listeners_scrape(pg_agent_listeners(agent), &tcp, reset, &snapshot->tcp, NULL);
+	pg_agent_shield(agent, &snapshot->shield);
 }
 
 int pg_metrics_write(struct pg_agent *agent, bool reset, char **ret_text, size_t *ret_bytes,

@@ -522,6 +522,79 @@ static void write_cut(const struct exposition *e, const struct family *family)
 	SAMPLE(e, family, values[family->argument], );
 }
 
+/* --- the shield --------------------------------------------------------------------------------
+ */
+
+#define FOR_EACH_SHIELD(e, row)                                                                 \
+	for (const struct pg_shield_status *row =                                               \
+		     (e)->snapshot->shield ? (e)->snapshot->shield->shields : NULL;             \
+	     row && row < (e)->snapshot->shield->shields + (e)->snapshot->shield->shield_count; \
+	     row++)
+
+static const char *shield_address(const struct pg_shield_status *row, char text[PG_ADDRESS_TEXT])
+{
+	return row->listener.any ? "*" : pg_address_print(&row->listener.address, text);
+}
+
+static void write_shield_modes(const struct exposition *e, const struct family *family)
+{
+	char address[PG_ADDRESS_TEXT], port[16];
+
+	FOR_EACH_SHIELD(e, row)
+	for (unsigned int mode = PG_SHIELD_OFF; mode <= PG_SHIELD_AUTO; mode++)
+		SAMPLE(e, family, row->listener.mode == mode,
+		       LABEL("address", shield_address(row, address))
+			       LABEL("port", number_text(port, row->listener.port))
+				       LABEL("mode", pg_shield_mode_name(mode)));
+}
+
+static void write_shield_active(const struct exposition *e, const struct family *family)
+{
+	char address[PG_ADDRESS_TEXT], port[16];
+
+	FOR_EACH_SHIELD(e, row)
+	SAMPLE(e, family, row->active,
+	       LABEL("address", shield_address(row, address))
+		       LABEL("port", number_text(port, row->listener.port)));
+}
+
+static void write_shield_counter(const struct exposition *e, const struct family *family)
+{
+	char address[PG_ADDRESS_TEXT], port[16];
+	uint64_t value;
+
+	FOR_EACH_SHIELD(e, row)
+	{
+		memcpy(&value, (const char *)row + family->argument, sizeof(value));
+		SAMPLE(e, family, value,
+		       LABEL("address", shield_address(row, address))
+			       LABEL("port", number_text(port, row->listener.port)));
+	}
+}
+
+static void write_shield_switches(const struct exposition *e, const struct family *family)
+{
+	char address[PG_ADDRESS_TEXT], port[16];
+
+	FOR_EACH_SHIELD(e, row)
+	for (int on = 0; on < 2; on++)
+		SAMPLE(e, family, on ? row->switched_on : row->switched_off,
+		       LABEL("address", shield_address(row, address))
+			       LABEL("port", number_text(port, row->listener.port))
+				       LABEL("to", on ? "on" : "off"));
+}
+
+static void write_shield_ways(const struct exposition *e, const struct family *family)
+{
+	const struct pg_shield_report *report = e->snapshot->shield;
+
+	for (size_t i = 0; report && i < report->interface_count; i++)
+		for (unsigned int way = PG_SHIELD_WAY_NONE; way <= PG_SHIELD_WAY_KERNEL; way++)
+			SAMPLE(e, family, report->interfaces[i].way == way,
+			       LABEL("interface", report->interfaces[i].name)
+				       LABEL("way", pg_shield_way_word(way)));
+}
+
 /* --- the list ----------------------------------------------------------------------------------
  */
 
@@ -623,12 +696,30 @@ static const struct family families[] = {
 		 "SYNs and final ACKs this listener dropped: the victim of overflows"),
 	LISTENER("listener_synack_retransmits", COUNTER, synack_retransmits,
 		 "SYN-ACKs of this listener sent again"),
+	{ "shield_mode", GAUGE, "", "address,port,mode", "1 for the mode that was set",
+	  write_shield_modes, 0 },
+	{ "shield_active", GAUGE, "", "address,port", "1 while SYNs are answered by cookies",
+	  write_shield_active, 0 },
+	{ "shield_switches", COUNTER, "", "address,port,to",
+	  "times an automatic shield went on or off", write_shield_switches, 0 },
+	{ "shield_way", GAUGE, "", "interface,way", "1 for whose cookies are used",
+	  write_shield_ways, 0 },
+#define PG_X(field, metric, help) \
+	{ "shield_" metric,       \
+	  COUNTER,                \
+	  "",                     \
+	  "address,port",         \
+	  help,                   \
+	  write_shield_counter,   \
+	  offsetof(struct pg_shield_status, field) },
+	PG_SHIELD_COUNTERS(PG_X)
+#undef PG_X
 #define PG_X(field, table, kernel, metric, help) \
 	{ "tcp_" #field, COUNTER, "", "netns", help, write_netstat, PG_NETSTAT_##field },
-	PG_NETSTAT(PG_X)
+		PG_NETSTAT(PG_X)
 #undef PG_X
-		{ "tcp_sockets", GAUGE, "", "netns,state", "TCP sockets by state", write_sockets,
-		  0 },
+			{ "tcp_sockets", GAUGE, "", "netns,state", "TCP sockets by state",
+			  write_sockets, 0 },
 	SYSCTL("somaxconn", somaxconn, "net.core.somaxconn: no backlog is larger"),
 	SYSCTL("max_syn_backlog", tcp_max_syn_backlog, "net.ipv4.tcp_max_syn_backlog"),
 	SYSCTL("syncookies", tcp_syncookies, "net.ipv4.tcp_syncookies"),
@@ -713,6 +804,13 @@ static void write_words(FILE *file)
 	      file);
 #define PG_X(name, label, help) fprintf(file, "| `%s` | %s |\n", label, help);
 	PG_GATE_MODES(PG_X)
+#undef PG_X
+	fputs("\n## Cookies\n\nLabel `way` of `packgate_shield_way`; label `address` of the "
+	      "`packgate_shield_` metrics is `*` for every local\naddress of both families.\n\n"
+	      "| way | meaning |\n|---|---|\n",
+	      file);
+#define PG_X(name, number, label, help) fprintf(file, "| `%s` | %s |\n", label, help);
+	PG_SHIELD_WAYS(PG_X)
 #undef PG_X
 	fputs("\n## Limits\n\nLabel `name` of `packgate_limit`: the keys under `limits:`.\n\n"
 	      "| name | unit | meaning |\n|---|---|---|\n",

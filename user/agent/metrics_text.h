@@ -22,7 +22,8 @@ struct pg_metrics_snapshot {
 	size_t session_count;
 	struct pg_tcp_entrance entrances[PG_CONFIG_ENTRANCES_MAX];
 	size_t entrance_count;
-	struct pg_listeners_sample tcp; /* with its series */
+	struct pg_listeners_sample tcp;	 /* with its series */
+	struct pg_shield_report *shield; /* NULL = not read */
 };
 
 /* Writes the whole exposition, "# EOF" included. */

@@ -68,6 +68,35 @@ static void examine_agent_ports(struct findings *findings)
 		doctor_port(findings, json_text(row, "name"), (uint16_t)json_int(row, "port"));
 }
 
+/* What the shield needs of the namespace; nothing while there is none. */
+static void examine_shield(struct findings *findings)
+{
+	struct request ask = { .path = "/v1/shield" };
+	ANSWER answer = { 0 };
+	const json_t *row;
+	size_t i;
+
+	if (request_quietly(&ask, &answer) ||
+	    !json_array_size(json_object_get(answer.root, "shields")))
+		return;
+	json_array_foreach (json_object_get(answer.root, "sysctls"), i, row) {
+		const char *advice = json_text(row, "advice");
+
+		if (json_int(row, "wanted") < 0)
+			continue;
+		finding_add(findings,
+			    !*advice		       ? VERDICT_OK
+			    : json_flag(row, "needed") ? VERDICT_FAIL
+						       : VERDICT_WARN,
+			    "shield", advice, "%s is %lld", json_text(row, "name"),
+			    (long long)json_int(row, "value"));
+	}
+	json_array_foreach (json_object_get(answer.root, "interfaces"), i, row)
+		finding_add(findings, VERDICT_OK, "shield", "", "%s: cookies: %s%s%s",
+			    json_text(row, "name"), json_text(row, "way"),
+			    *json_text(row, "why") ? ", " : "", json_text(row, "why"));
+}
+
 static void free_config(struct pg_config **config)
 {
 	pg_config_free(*config);
@@ -134,6 +163,7 @@ int cmd_doctor(const struct cli_args *args)
 		examine_config(&findings, config, !args->operand_count);
 	else
 		examine_agent_ports(&findings);
+	examine_shield(&findings);
 	for (i = 0; i < args->operand_count; i++)
 		doctor_interface(&findings, args->operands[i]);
 	if (cli.json)

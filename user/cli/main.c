@@ -63,6 +63,17 @@ static const struct cli_option listeners_options[] = {
 	END,
 };
 
+static const struct cli_option shield_on_options[] = {
+	{ "set-sysctl", NULL, "set the sysctls that are missing, until no shield is left" },
+	END,
+};
+
+static const struct cli_option shield_auto_options[] = {
+	{ "threshold", "PERCENT", "on from so much of the SYN queue's limit (default 50)" },
+	{ "set-sysctl", NULL, "set the sysctls that are missing, until no shield is left" },
+	END,
+};
+
 static const struct cli_option drops_options[] = {
 	{ "follow", NULL, "show drops as they happen, until interrupted" },
 	END,
@@ -104,6 +115,14 @@ static const struct cli_command commands[] = {
 	{ "stream list", "", 0, 0, "list the streams", stream_list_options, cmd_stream_list, 0 },
 	{ "listeners", "", 0, 0, "show the queues of the TCP listeners", listeners_options,
 	  cmd_listeners, 0 },
+	{ "shield on", "[ADDRESS:]PORT", 1, 1, "answer every SYN for a listener by a cookie",
+	  shield_on_options, cmd_shield_on, 0 },
+	{ "shield auto", "[ADDRESS:]PORT", 1, 1, "answer SYNs by cookies while its queue fills up",
+	  shield_auto_options, cmd_shield_auto, 0 },
+	{ "shield off", "[ADDRESS:]PORT", 1, 1, "leave a listener's SYNs to the kernel", NULL,
+	  cmd_shield_off, 0 },
+	{ "shield status", "", 0, 0, "show the shields, whose cookies they use, and switches", NULL,
+	  cmd_shield_status, 0 },
 	{ "drops", "", 0, 0, "show what was refused, by reason", drops_options, cmd_drops, 0 },
 	{ "top", "", 0, 0, "watch verdicts, sessions and queues live", top_options, cmd_top, 0 },
 	{ "metrics", "", 0, 0, "print the metrics", NULL, cmd_metrics, 0 },

@@ -13,7 +13,9 @@
 #include "cleanup.h"
 #include "pins.h"
 
-#define GATE_PROGRAM "pg_gate"
+#define GATE_PROGRAM   "pg_gate"
+#define SHIELD_PROGRAM "pg_shield_tc"
+#define LINK_TYPE_TCX  11 /* BPF_LINK_TYPE_TCX, younger than the headers */
 
 static void close_folder(DIR **folder)
 {
@@ -78,14 +80,14 @@ int pg_pins_list(const char *instance, char names[PG_PINS_NAMES_MAX][PG_PINS_NAM
 	return 0;
 }
 
-static bool is_gate_program(__u32 id)
+static bool is_program(__u32 id, __u32 type, const char *name)
 {
 	PG_CLOSE int fd = bpf_prog_get_fd_by_id(id);
 	struct bpf_prog_info info = { 0 };
 	__u32 bytes = sizeof(info);
 
-	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &bytes) &&
-	       info.type == BPF_PROG_TYPE_XDP && !strcmp(info.name, GATE_PROGRAM);
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &bytes) && info.type == type &&
+	       !strcmp(info.name, name);
 }
 
 /* Whether the pin is a link that is not ours; programs and maps hold nothing attached. */
@@ -106,8 +108,12 @@ static bool is_foreign_link(const char *path)
 	target[n] = 0;
 	if (!strstr(target, "bpf_link") && !strstr(target, "bpf-link"))
 		return false;
-	return bpf_obj_get_info_by_fd(fd, &info, &bytes) || info.type != BPF_LINK_TYPE_XDP ||
-	       !is_gate_program(info.prog_id);
+	if (bpf_obj_get_info_by_fd(fd, &info, &bytes))
+		return true;
+	if (info.type == LINK_TYPE_TCX)
+		return !is_program(info.prog_id, BPF_PROG_TYPE_SCHED_CLS, SHIELD_PROGRAM);
+	return info.type != BPF_LINK_TYPE_XDP ||
+	       !is_program(info.prog_id, BPF_PROG_TYPE_XDP, GATE_PROGRAM);
 }
 
 /* Calls each for every file of a folder that is no folder itself. */
@@ -135,14 +141,28 @@ static int check_pin(const char *path, struct pg_error *error)
 {
 	if (!is_foreign_link(path))
 		return 0;
-	return pg_error_set(error, -EPERM,
-			    "%s is not a link of packgate's gate; it stays, see `bpftool link`",
-			    path);
+	return pg_error_set(
+		error, -EPERM,
+		"%s is not a link of packgate's gate or shield; it stays, see `bpftool link`",
+		path);
 }
 
 static int remove_pin(const char *path, struct pg_error *error)
 {
 	return unlink(path) && errno != ENOENT ? fail(error, "remove", path) : 0;
+}
+
+/* Without its pin a link goes only later, when the kernel gets round to it. */
+static void detach_link(const char *folder, const char *name)
+{
+	char path[PATH_MAX];
+	PG_CLOSE int fd = -1;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder, name) >= sizeof(path))
+		return;
+	fd = bpf_obj_get(path);
+	if (fd >= 0)
+		bpf_link_detach(fd);
 }
 
 int pg_pins_remove_interface(const char *instance, const char *interface, struct pg_error *error)
@@ -157,8 +177,12 @@ int pg_pins_remove_interface(const char *instance, const char *interface, struct
 		return pg_error_set(error, -ENOENT, "%s has no gate of instance %s", interface,
 				    instance);
 	rc = for_each_pin(path, check_pin, error);
-	if (!rc)
-		rc = for_each_pin(path, remove_pin, error);
+	if (rc)
+		return rc;
+	/* the gate first: a cookie that it makes must find the program that takes it back */
+	detach_link(path, "link");
+	detach_link(path, "shield_link");
+	rc = for_each_pin(path, remove_pin, error);
 	if (rc)
 		return rc;
 	return rmdir(path) ? fail(error, "remove", path) : 0;

@@ -26,6 +26,8 @@ static const struct pg_word mode_words[] = { PG_MODES(PG_X){ NULL, 0 } };
 static const struct pg_word without_agent_words[] = { PG_WITHOUT_AGENTS(PG_X){ NULL, 0 } };
 static const struct pg_word duplicate_acks_words[] = { PG_DUPLICATE_ACKS(PG_X){ NULL, 0 } };
 static const struct pg_word cookie_words[] = { PG_COOKIES(PG_X){ NULL, 0 } };
+static const struct pg_word shield_cookie_words[] = { PG_SHIELD_COOKIES(PG_X){ NULL, 0 } };
+static const struct pg_word shield_mode_words[] = { PG_SHIELD_MODES(PG_X){ NULL, 0 } };
 #undef PG_X
 
 static const char *word_of(const struct pg_word *words, unsigned int value)
@@ -51,6 +53,16 @@ PG_NAME_FUNCTION(mode)
 PG_NAME_FUNCTION(without_agent)
 PG_NAME_FUNCTION(duplicate_acks)
 PG_NAME_FUNCTION(cookie)
+PG_NAME_FUNCTION(shield_cookie)
+PG_NAME_FUNCTION(shield_mode)
+
+int pg_shield_mode_parse(const char *word)
+{
+	for (const struct pg_word *row = shield_mode_words; row->word; row++)
+		if (!strcmp(row->word, word))
+			return (int)row->value;
+	return -EINVAL;
+}
 
 bool pg_config_limit(const struct pg_limits *limits, size_t index, struct pg_limit *ret_limit)
 {
@@ -520,6 +532,74 @@ static const struct pg_field tcp_fields[] = {
 	{ .name = NULL },
 };
 
+#define LISTENER(member, ...) PG_FIELD(struct pg_shield_listener, member, __VA_ARGS__)
+
+static const struct pg_field shield_listener_fields[] = {
+	LISTENER(address, read_address),
+	LISTENER(port, pg_read_number, .required = true, .min = 1, .max = UINT16_MAX),
+	LISTENER(mode, pg_read_word, .words = shield_mode_words),
+	LISTENER(threshold, pg_read_number, .min = 1, .max = 100, .unit = "percent"),
+	{ .name = NULL },
+};
+
+/* Compares the last listener with those before it. */
+static int check_shield(struct pg_reader *reader, const struct pg_yaml_node *node,
+			const struct pg_shield_config *shield)
+{
+	const struct pg_shield_listener *last = &shield->listeners[shield->listener_count - 1];
+	unsigned int line = pg_yaml_find(node, "port")->line, sharing = 0;
+
+	for (const struct pg_shield_listener *other = shield->listeners; other < last; other++) {
+		if (other->port != last->port)
+			continue;
+		sharing++;
+		if (other->any == last->any &&
+		    (last->any || pg_address_equal(&other->address, &last->address)))
+			return pg_reader_fail(reader, line,
+					      "port %u is that of listeners[%zu] too, with the "
+					      "same address",
+					      last->port, (size_t)(other - shield->listeners));
+	}
+	if (sharing >= PG_SHIELDS_PER_PORT)
+		return pg_reader_fail(reader, line, "port %u has %u listeners already, the most",
+				      last->port, sharing);
+	return 0;
+}
+
+static int read_shield_listener(struct pg_reader *reader, const struct pg_yaml_node *node,
+				size_t index, void *context)
+{
+	static const struct pg_field section = { .fields = shield_listener_fields };
+	struct pg_shield_config *shield = context;
+	struct pg_shield_listener *listener = &shield->listeners[index];
+	int rc;
+
+	*listener = (struct pg_shield_listener){ .mode = PG_SHIELD_AUTO,
+						 .threshold = PG_SHIELD_THRESHOLD };
+	rc = pg_read_section(reader, &section, node, listener);
+	if (rc)
+		return rc;
+	listener->any = !pg_yaml_find(node, "address");
+	shield->listener_count = index + 1;
+	return check_shield(reader, node, shield);
+}
+
+static int read_shield_listeners(struct pg_reader *reader, const struct pg_field *field,
+				 const struct pg_yaml_node *node, void *ret_value)
+{
+	return pg_read_list(reader, node, PG_CONFIG_SHIELDS_MAX, "listeners", read_shield_listener,
+			    ret_value);
+}
+
+static const struct pg_field shield_fields[] = {
+	PG_FIELD(struct pg_shield_config, cookie, pg_read_word, .words = shield_cookie_words),
+	PG_FIELD(struct pg_shield_config, set_sysctl, pg_read_switch),
+	{ .name = "listeners",
+	  .read = read_shield_listeners,
+	  .size = sizeof(struct pg_shield_config) },
+	{ .name = NULL },
+};
+
 static const struct pg_field workers_fields[] = {
 	PG_FIELD(struct pg_workers_config, spin, pg_read_switch),
 	{ .name = NULL },
@@ -560,6 +640,7 @@ static const struct pg_field config_fields[] = {
 	CONFIG(metrics, pg_read_section, .fields = metrics_fields),
 	CONFIG(state, pg_read_section, .fields = state_fields),
 	CONFIG(tcp, pg_read_section, .fields = tcp_fields),
+	CONFIG(shield, pg_read_section, .fields = shield_fields),
 	CONFIG(limits, pg_read_section, .fields = limits_fields),
 	CONFIG(workers, pg_read_section, .fields = workers_fields),
 	CONFIG(handshake, read_handshake, .fields = handshake_fields),

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include <packgate/abi.h>
+#include <packgate/shield.h>
 #include <packgate/wire.h>
 
 #include "address.h"
@@ -26,6 +27,8 @@
 #define PG_CONFIG_NAMESPACES_MAX 64
 #define PG_CONFIG_ROUTES_MAX	 7
 #define PG_CONFIG_ENTRANCES_MAX	 16
+#define PG_CONFIG_SHIELDS_MAX	 64
+#define PG_SHIELD_THRESHOLD	 50   /* percent, the default */
 #define PG_CONFIG_NAME_MAX	 32   /* of an instance or endpoint, terminator included */
 #define PG_CONFIG_NAMESPACE_MAX	 128  /* likewise */
 #define PG_CONFIG_GROUP_MAX	 64   /* likewise */
@@ -69,6 +72,11 @@
 	X(GATE, 1, "gate", "by the gate, with XDP_TX")                           \
 	X(AGENT, 2, "agent", "by the agent, after it opened them")
 
+#define PG_SHIELD_COOKIES(X)                                                               \
+	X(AUTO, 0, "auto", "own where the kernel can take it back, else the kernel's")     \
+	X(OWN, 1, "own", "the gate's own; no shield where the kernel cannot take it back") \
+	X(KERNEL, 2, "kernel", "the kernel's, made in the gate")
+
 #define PG_COOKIES(X)                                                                     \
 	X(AUTO, 0, "auto", "when half-open sessions or shakehands pass half their limit") \
 	X(ALWAYS, 1, "always", "of every shakehand")                                      \
@@ -110,6 +118,12 @@ enum pg_duplicate_acks {
 #undef PG_X
 };
 
+enum pg_shield_cookie {
+#define PG_X(name, number, ...) PG_SHIELD_COOKIE_##name = number,
+	PG_SHIELD_COOKIES(PG_X)
+#undef PG_X
+};
+
 enum pg_cookie {
 #define PG_X(name, number, ...) PG_COOKIE_##name = number,
 	PG_COOKIES(PG_X)
@@ -125,6 +139,10 @@ const char *pg_mode_name(enum pg_mode mode);
 const char *pg_without_agent_name(enum pg_without_agent without_agent);
 const char *pg_duplicate_acks_name(enum pg_duplicate_acks acks);
 const char *pg_cookie_name(enum pg_cookie cookie);
+const char *pg_shield_cookie_name(enum pg_shield_cookie cookie);
+const char *pg_shield_mode_name(enum pg_shield_mode mode);
+/* The number of a mode's word, or -EINVAL. */
+int pg_shield_mode_parse(const char *word);
 
 /*
  * Every bound that an operator sets: X(name, default, min, max, unit, help). The upper ends come
@@ -244,6 +262,22 @@ struct pg_tcp_config {
 	char names[PG_CONFIG_NAMESPACES_MAX][PG_CONFIG_NAMESPACE_MAX];
 };
 
+/* A TCP listener under the shield; an address and port occur once. */
+struct pg_shield_listener {
+	bool any;		   /* every local address of both families: no address is given */
+	struct pg_address address; /* only if not any */
+	uint16_t port;		   /* host order */
+	enum pg_shield_mode mode;  /* default auto */
+	uint32_t threshold;	   /* percent of the SYN queue's limit, 1 to 100 */
+};
+
+struct pg_shield_config {
+	enum pg_shield_cookie cookie;
+	bool set_sysctl; /* may the agent set what is missing; default off */
+	size_t listener_count;
+	struct pg_shield_listener listeners[PG_CONFIG_SHIELDS_MAX];
+};
+
 struct pg_workers_config {
 	bool spin; /* a worker polls its queue without ever sleeping; default off */
 };
@@ -269,6 +303,7 @@ struct pg_config {
 	struct pg_metrics_config metrics;
 	struct pg_state_config state;
 	struct pg_tcp_config tcp;
+	struct pg_shield_config shield;
 	struct pg_limits limits;
 	struct pg_workers_config workers;
 	struct pg_handshake_config handshake;

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * syn_flood INTERFACE FROM-MAC TO-MAC ADDRESS PORT SECONDS RATE: spoofed SYNs out of an interface
+ * of the current network namespace, about RATE a second (0 = as fast as it goes). Says how many.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/syn_frame.h"
+
+#define BURSTS_PER_SECOND 200
+#define BURST_FAST	  (1 << 16)
+
+static double now_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+static int parse_mac(const char *text, uint8_t mac[6])
+{
+	return sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3,
+		      mac + 4, mac + 5) == 6
+		       ? 0
+		       : -EINVAL;
+}
+
+/* One call sends so many frames. */
+static int burst(int program, uint32_t ifindex, uint32_t bytes, uint32_t count)
+{
+	static uint8_t frame[SYN_BYTES_V6];
+	struct xdp_md context = { .data_end = bytes, .ingress_ifindex = ifindex };
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = bytes,
+		    .ctx_in = &context, .ctx_size_in = sizeof(context), .repeat = (int)count,
+		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = count < 64 ? count : 64);
+
+	return bpf_prog_test_run_opts(program, &options);
+}
+
+static void sleep_until(double when)
+{
+	double left = when - now_seconds();
+	struct timespec time = { .tv_sec = (time_t)left,
+				 .tv_nsec = (long)((left - (time_t)left) * 1e9) };
+
+	if (left > 0)
+		nanosleep(&time, NULL);
+}
+
+static int flood(int program, uint32_t ifindex, uint32_t bytes, double seconds, uint32_t rate)
+{
+	uint32_t count = rate ? rate / BURSTS_PER_SECOND : BURST_FAST;
+	double start = now_seconds(), next = start;
+	int err = 0;
+
+	while (!err && now_seconds() - start < seconds) {
+		err = burst(program, ifindex, bytes, count ? count : 1);
+		next += 1.0 / BURSTS_PER_SECOND;
+		if (rate)
+			sleep_until(next);
+	}
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	struct syn_bpf *skeleton = syn_bpf__open_and_load();
+	uint8_t from[6], to[6];
+	uint32_t bytes;
+	int err;
+
+	if (argc != 8 || !skeleton || parse_mac(argv[2], from) || parse_mac(argv[3], to)) {
+		fprintf(stderr, "usage: syn_flood INTERFACE FROM-MAC TO-MAC ADDRESS PORT SECONDS "
+				"RATE, as root\n");
+		return 2;
+	}
+	bytes = syn_frame_fill(skeleton->bss, strchr(argv[4], ':') ? 6 : 4, from, to, argv[4],
+			       (uint16_t)atoi(argv[5]));
+	err = flood(bpf_program__fd(skeleton->progs.syn), if_nametoindex(argv[1]), bytes,
+		    atof(argv[6]), (uint32_t)atoi(argv[7]));
+	if (err)
+		fprintf(stderr, "syn_flood: %s\n", strerror(-err));
+	else
+		printf("%llu\n", (unsigned long long)skeleton->bss->sent);
+	syn_bpf__destroy(skeleton);
+	return err ? 1 : 0;
+}

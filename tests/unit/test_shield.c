@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "shield.h"
+#include "sysctl.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define SLOT_NS	      (1ull << PG_SHIELD_SLOT_SHIFT)
+#define NOW_NS	      (1000 * SLOT_NS + 5)
+
+/* --- the cookie --------------------------------------------------------------------------------
+ */
+
+static const struct pg_shield_flow flows[] = {
+	{ .source = { 0, 0x0700a8c0ffff0000 },
+	  .target = { 0, 0x0100a8c0ffff0000 },
+	  .source_port_be = 0x1234,
+	  .target_port_be = 0x5678,
+	  .sequence = 0xfffffff0,
+	  .family = 4 },
+	{ .source = { 1, 2 },
+	  .target = { 3, 4 },
+	  .source_port_be = 0x1234,
+	  .target_port_be = 0x5678,
+	  .sequence = 7,
+	  .family = 6 },
+};
+
+static void fill_env(struct pg_shield_env *env)
+{
+	memset(env, 0, sizeof(*env));
+	assert_int_equal(pg_shield_keys(env, NOW_NS), 0);
+}
+
+static void cookie_comes_back(void **state)
+{
+	struct pg_shield_options kept;
+	struct pg_shield_env env;
+	uint32_t slot = pg_shield_slot(NOW_NS);
+
+	fill_env(&env);
+	for (size_t f = 0; f < ARRAY_SIZE(flows); f++) {
+		for (uint32_t scale = 0; scale <= PG_SHIELD_NO_SCALE; scale++) {
+			struct pg_shield_options options = { 1460, (uint8_t)scale, scale & 1 };
+			uint32_t cookie = pg_shield_cookie(&env, &flows[f], slot, &options);
+
+			assert_true(pg_shield_check(&env, &flows[f], cookie, slot, &kept));
+			assert_int_equal(kept.scale, scale);
+			assert_int_equal(kept.sack, scale & 1);
+			assert_int_equal(kept.mss, flows[f].family == 4 ? 1460 : 1440);
+			assert_true(pg_shield_check(&env, &flows[f], cookie, slot + 1, &kept));
+			assert_false(pg_shield_check(&env, &flows[f], cookie, slot + 2, &kept));
+			assert_false(pg_shield_check(&env, &flows[f], cookie, slot + 4, &kept));
+			assert_false(pg_shield_check(&env, &flows[f], cookie, slot - 1, &kept));
+		}
+	}
+}
+
+/* A change of anything that the cookie stands for makes it another. */
+static void changed_flow_is_refused(void **state)
+{
+	struct pg_shield_options options = { 1460, 7, 1 }, kept;
+	struct pg_shield_env env, other;
+	uint32_t slot = pg_shield_slot(NOW_NS), cookie;
+
+	fill_env(&env);
+	fill_env(&other);
+	for (size_t f = 0; f < ARRAY_SIZE(flows); f++) {
+		struct pg_shield_flow flow = flows[f];
+
+		cookie = pg_shield_cookie(&env, &flow, slot, &options);
+		assert_false(pg_shield_check(&other, &flow, cookie, slot, &kept));
+		for (int bit = 0; bit < 32; bit++)
+			assert_false(pg_shield_check(&env, &flow, cookie ^ 1u << bit, slot, &kept));
+		flow.sequence++;
+		assert_false(pg_shield_check(&env, &flow, cookie, slot, &kept));
+		flow = flows[f];
+		flow.source_port_be++;
+		assert_false(pg_shield_check(&env, &flow, cookie, slot, &kept));
+		flow = flows[f];
+		flow.target_port_be++;
+		assert_false(pg_shield_check(&env, &flow, cookie, slot, &kept));
+		flow = flows[f];
+		flow.source[1] ^= 1ull << 40;
+		assert_false(pg_shield_check(&env, &flow, cookie, slot, &kept));
+		flow = flows[f];
+		flow.target[1] ^= 1ull << 63;
+		assert_false(pg_shield_check(&env, &flow, cookie, slot, &kept));
+	}
+}
+
+static void mss_is_never_above_the_clients(void **state)
+{
+	for (uint8_t family = 4; family <= 6; family += 2) {
+		uint32_t least = pg_shield_mss(family, 0);
+
+		for (uint32_t mss = 0; mss < 9000; mss++) {
+			uint32_t kept = pg_shield_mss(family, pg_shield_mss_index(family, mss));
+
+			assert_true(kept <= mss || kept == least);
+		}
+	}
+}
+
+static void keys_are_renewed(void **state)
+{
+	struct pg_shield_env env, before;
+	uint32_t slot = pg_shield_slot(NOW_NS);
+
+	fill_env(&env);
+	before = env;
+	assert_int_equal(pg_shield_keys(&env, NOW_NS), 0);
+	assert_memory_equal(&env, &before, sizeof(env));
+	for (uint32_t step = 1; step <= 8; step++) {
+		before = env;
+		assert_int_equal(pg_shield_keys(&env, NOW_NS + step * SLOT_NS), 0);
+		/* cookies are out under this slot's key and the last one's */
+		for (uint32_t back = 0; back < 2; back++)
+			assert_memory_equal(env.keys[(slot + step - back) & 3],
+					    before.keys[(slot + step - back) & 3],
+					    sizeof(env.keys[0]));
+		assert_int_equal(env.key_slot[(slot + step + 1) & 3], slot + step + 2);
+	}
+}
+
+/* --- on and off --------------------------------------------------------------------------------
+ */
+
+/* name, cookies and returned ones in each window, expected to be over after the third */
+static void calm_after_three_windows(void **state)
+{
+	static const struct {
+		const char *name;
+		uint64_t cookies[3], accepted[3];
+		int over;
+	} rows[] = {
+		{ "nothing comes", { 0, 0, 0 }, { 0, 0, 0 }, 1 },
+		{ "all come back", { 1000, 1000, 1000 }, { 1000, 1000, 1000 }, 1 },
+		{ "one in 64 stays away", { 6400, 6400, 6400 }, { 6300, 6300, 6300 }, 1 },
+		{ "one in 32 stays away", { 6400, 6400, 6400 }, { 6200, 6200, 6200 }, 0 },
+		{ "few stay away", { 7, 7, 7 }, { 0, 0, 0 }, 1 },
+		{ "as many as a few stay away", { 8, 8, 8 }, { 0, 0, 0 }, 0 },
+		{ "a flood in the last window", { 0, 0, 5000 }, { 0, 0, 0 }, 0 },
+		{ "a flood in the first window", { 5000, 0, 0 }, { 0, 0, 0 }, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct pg_shield_state s = { 0 };
+		uint64_t now = NOW_NS;
+		int over = 0;
+
+		assert_true(pg_shield_turn(&s, now, 1));
+		for (int w = 0; w < 3; w++) {
+			s.cookies += rows[i].cookies[w];
+			s.accepted += rows[i].accepted[w];
+			assert_int_equal(pg_shield_calm(&s, now + PG_SHIELD_WINDOW_NS - 1, 8), 0);
+			now += PG_SHIELD_WINDOW_NS;
+			over = pg_shield_calm(&s, now, 8);
+		}
+		if (over != rows[i].over)
+			fail_msg("%s: %d", rows[i].name, over);
+	}
+}
+
+static void a_switch_happens_once(void **state)
+{
+	struct pg_shield_state s = { .cookies = 5, .accepted = 3, .calm = 2 };
+
+	assert_true(pg_shield_turn(&s, NOW_NS, 1));
+	assert_false(pg_shield_turn(&s, NOW_NS, 1));
+	assert_int_equal(s.switched_on, 1);
+	assert_int_equal(s.calm, 0);
+	assert_int_equal(s.window_cookies, 5);
+	assert_true(pg_shield_turn(&s, NOW_NS, 0));
+	assert_false(pg_shield_turn(&s, NOW_NS, 0));
+	assert_int_equal(s.switched_off, 1);
+}
+
+static void thresholds(void **state)
+{
+	struct pg_shield shield = { .threshold = 50 };
+
+	assert_int_equal(pg_shield_on_from(&shield, 129), 64);
+	assert_int_equal(pg_shield_on_from(&shield, 1), 1);
+	assert_int_equal(pg_shield_on_from(&shield, 0), 1);
+	assert_int_equal(pg_shield_on_from(&shield, UINT32_MAX), UINT32_MAX / 2);
+	assert_int_equal(pg_shield_off_below(64), 32);
+	assert_int_equal(pg_shield_off_below(1), 1);
+}
+
+/* --- the table ---------------------------------------------------------------------------------
+ */
+
+struct table {
+	struct pg_shield_table table;
+	struct pg_shield_ports ports;
+	struct pg_shield shields[PG_SHIELDS_MAX];
+	struct pg_shield_state states[PG_SHIELDS_MAX];
+};
+
+static int new_table(void **state)
+{
+	struct table *t = calloc(1, sizeof(*t));
+
+	assert_non_null(t);
+	t->table = (struct pg_shield_table){ &t->ports, t->shields, t->states };
+	*state = t;
+	return 0;
+}
+
+static int free_table(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+static struct pg_shield_listener listener(const char *address, uint16_t port, int mode)
+{
+	struct pg_shield_listener l = {
+		.any = !address, .port = port, .mode = mode, .threshold = PG_SHIELD_THRESHOLD
+	};
+
+	if (address)
+		assert_int_equal(pg_address_parse(address, &l.address, NULL), 0);
+	return l;
+}
+
+static int put(struct table *t, const char *address, uint16_t port, int mode)
+{
+	struct pg_shield_listener l = listener(address, port, mode);
+
+	return pg_shield_put(&t->table, &l, PG_SHIELD_CONTROL, 1000, NULL);
+}
+
+/* Whatever the order they were made in, exact addresses come first and the one for all last. */
+static void chain_is_ordered(void **state)
+{
+	static const char *const orders[][4] = {
+		{ NULL, "0.0.0.0", "::", "192.0.2.1" },
+		{ "192.0.2.1", "::", "0.0.0.0", NULL },
+		{ "::", NULL, "192.0.2.1", "0.0.0.0" },
+	};
+	struct table *t = *state;
+
+	for (size_t o = 0; o < ARRAY_SIZE(orders); o++) {
+		uint16_t port = (uint16_t)(443 + o);
+		uint32_t count = 0, last = 0;
+
+		for (int i = 0; i < 4; i++)
+			assert_true(put(t, orders[o][i], port, PG_SHIELD_ON) > 0);
+		assert_false(t->shields[t->ports.first[port]].wildcard);
+		for (uint32_t i = t->ports.first[port]; i; i = t->shields[i].next) {
+			last = i;
+			count++;
+		}
+		assert_int_equal(count, 4);
+		assert_true(t->shields[last].wildcard && !t->shields[last].family);
+		assert_int_equal(put(t, "192.0.2.9", port, PG_SHIELD_ON), -ENOSPC);
+	}
+}
+
+static void put_finds_its_own(void **state)
+{
+	static const char *const places[] = { NULL, "0.0.0.0", "::", "192.0.2.1" };
+	struct pg_shield_listener back;
+	struct table *t = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		int index = put(t, places[i], 80, PG_SHIELD_AUTO);
+		struct pg_shield_listener l = listener(places[i], 80, PG_SHIELD_AUTO);
+
+		assert_int_equal(index, i + 1);
+		t->states[index].cookies = 9;
+		assert_int_equal(put(t, places[i], 80, PG_SHIELD_ON), index);
+		assert_int_equal(t->states[index].cookies, 9);
+		assert_int_equal(t->states[index].active, 1);
+		assert_true(pg_shield_get(&t->table, (uint32_t)index, &back));
+		assert_int_equal(back.any, l.any);
+		assert_memory_equal(&back.address, &l.address, sizeof(l.address));
+		assert_int_equal(back.mode, PG_SHIELD_ON);
+	}
+}
+
+static void removed_is_gone(void **state)
+{
+	struct table *t = *state;
+	int first = put(t, "192.0.2.1", 80, PG_SHIELD_ON), second = put(t, NULL, 80, PG_SHIELD_OFF);
+	struct pg_shield_listener back;
+
+	assert_true(pg_shield_any(&t->table));
+	pg_shield_remove(&t->table, (uint32_t)first);
+	assert_int_equal(t->ports.first[80], second);
+	assert_false(pg_shield_any(&t->table));
+	assert_false(pg_shield_get(&t->table, (uint32_t)first, &back));
+	pg_shield_remove(&t->table, (uint32_t)second);
+	assert_int_equal(t->ports.first[80], 0);
+}
+
+static void table_has_a_bound(void **state)
+{
+	struct pg_shield_listener l;
+	struct pg_error error = { "" };
+	struct table *t = *state;
+
+	for (uint32_t i = 1; i < PG_SHIELDS_MAX; i++)
+		assert_int_equal(put(t, NULL, (uint16_t)i, PG_SHIELD_ON), i);
+	l = listener(NULL, 9999, PG_SHIELD_ON);
+	assert_int_equal(pg_shield_put(&t->table, &l, PG_SHIELD_CONTROL, 1, &error), -ENOSPC);
+	assert_non_null(strstr(error.text, "255"));
+	assert_int_equal(t->ports.first[9999], 0);
+}
+
+/* --- what a sysctl was -------------------------------------------------------------------------
+ */
+
+static void damaged_memory_is_none(void **state)
+{
+	static const char *const texts[] = { "",
+					     "tcp_syncookies",
+					     "tcp_syncookies 1",
+					     "tcp_syncookies -1 2\n",
+					     "tcp_syncookies 1 10\n",
+					     "tcp_other 1 2\n",
+					     "\n\n\x80\xff 1 2\n" };
+	char directory[] = "/tmp/test_shield_XXXXXX", path[64];
+	struct pg_sysctl_memory memory;
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/sysctl", directory);
+	pg_sysctl_memory_load(directory, &memory);
+	assert_int_equal(memory.values[PG_SYSCTL_SYNCOOKIES].before, -1);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		FILE *file = fopen(path, "w");
+
+		assert_non_null(file);
+		fputs(texts[i], file);
+		fclose(file);
+		pg_sysctl_memory_load(directory, &memory);
+		assert_int_equal(memory.values[PG_SYSCTL_SYNCOOKIES].before, -1);
+		assert_int_equal(memory.values[PG_SYSCTL_TIMESTAMPS].before, -1);
+	}
+	unlink(path);
+	rmdir(directory);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(cookie_comes_back),
+		cmocka_unit_test(changed_flow_is_refused),
+		cmocka_unit_test(mss_is_never_above_the_clients),
+		cmocka_unit_test(keys_are_renewed),
+		cmocka_unit_test(calm_after_three_windows),
+		cmocka_unit_test(a_switch_happens_once),
+		cmocka_unit_test(thresholds),
+		cmocka_unit_test_setup_teardown(chain_is_ordered, new_table, free_table),
+		cmocka_unit_test_setup_teardown(put_finds_its_own, new_table, free_table),
+		cmocka_unit_test_setup_teardown(removed_is_gone, new_table, free_table),
+		cmocka_unit_test_setup_teardown(table_has_a_bound, new_table, free_table),
+		cmocka_unit_test(damaged_memory_is_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
