@@ -19,8 +19,8 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 -I
 	-I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
 LIB_LIBS   := -lcrypto $(if $(filter x86_64,$(shell uname -m)),-lIPSec_MB)
-AGENT_LIBS := -lssl -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
-CLI_LIBS   := -lpcap -lcurl -ljansson -lbpf -lyaml -lncurses -ltinfo -lpthread -lm
+AGENT_LIBS := -lssl -ljwt -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
+CLI_LIBS   := -lpcap -ljwt -lcurl -ljansson -lbpf -lyaml -lncurses -ltinfo -lpthread -lm
 
 LIB_SRC   := $(wildcard user/lib/*.c)
 DECODE_SRC := $(wildcard user/decode/*.c)
@@ -35,8 +35,9 @@ LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/%.o)
 DECODE_OBJ := $(DECODE_SRC:user/%.c=$(BUILD)/%.o)
 AGENT_OBJ := $(AGENT_SRC:user/%.c=$(BUILD)/%.o)
 CLI_OBJ   := $(CLI_SRC:user/%.c=$(BUILD)/%.o)
-# agent and CLI read the configuration; a client that links the shared library has none
-CONFIG_OBJ := $(addprefix $(BUILD)/lib/,config.o config_read.o config_yaml.o)
+# agent and CLI read the configuration and judge tokens; a client that links the shared library has
+# neither
+CONFIG_OBJ := $(addprefix $(BUILD)/lib/,config.o config_read.o config_yaml.o secret_file.o token.o)
 SKELS     := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
 TEST_SKELS := $(patsubst tests/%.bpf.c,$(BUILD)/tests/%.skel.h,$(PROG_BPF))
 SAN_LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/san/%.o)

@@ -50,6 +50,8 @@ static const char other_sample[] =
 	"  key: /k\n"
 	"  cookie: never\n"
 	"  tokens: /etc/packgate/tokens\n"
+	"  old_key: /old\n"
+	"  aead: aes-256-gcm\n"
 	"limits:\n"
 	"  sessions: 1048576\n"
 	"  streams: 17\n"
@@ -115,7 +117,10 @@ static void assert_defaults(const struct pg_config *config)
 	assert_false(config->workers.spin);
 	assert_string_equal(config->handshake.key, "/etc/packgate/server.key");
 	assert_int_equal(config->handshake.cookie, PG_COOKIE_AUTO);
-	assert_string_equal(config->handshake.tokens, "");
+	assert_int_equal(config->handshake.tokens.kind, PG_TOKEN_NONE);
+	assert_string_equal(config->handshake.tokens.path, "");
+	assert_string_equal(config->handshake.old_key, "");
+	assert_int_equal(config->handshake.aead, 0);
 	assert_int_equal(config->mode, PG_MODE_AUTO);
 	assert_false(config->allow_generic);
 	assert_int_equal(config->without_agent, PG_WITHOUT_DROP);
@@ -222,7 +227,24 @@ static void assert_other_sections(const struct pg_config *config)
 	assert_true(config->handshake.present);
 	assert_string_equal(config->handshake.key, "/k");
 	assert_int_equal(config->handshake.cookie, PG_COOKIE_NEVER);
-	assert_string_equal(config->handshake.tokens, "/etc/packgate/tokens");
+	assert_int_equal(config->handshake.tokens.kind, PG_TOKEN_LIST);
+	assert_string_equal(config->handshake.tokens.path, "/etc/packgate/tokens");
+	assert_string_equal(config->handshake.old_key, "/old");
+	assert_int_equal(config->handshake.aead, PG_AEAD_AES_256_GCM);
+}
+
+static void test_jwt_tokens(void **state)
+{
+	struct pg_config *config = parse("handshake: { tokens: { jwt: ES256, key: /k } }\n");
+
+	assert_int_equal(config->handshake.tokens.kind, PG_TOKEN_ES256);
+	assert_string_equal(config->handshake.tokens.path, "/k");
+	assert_true(config->handshake.tokens.audience);
+	pg_config_free(config);
+	config = parse("handshake: { tokens: { jwt: HS256, key: /k, audience: off } }\n");
+	assert_int_equal(config->handshake.tokens.kind, PG_TOKEN_HS256);
+	assert_false(config->handshake.tokens.audience);
+	pg_config_free(config);
 }
 
 static void test_other_values(void **state)
@@ -282,6 +304,8 @@ static const char *const good_texts[] = {
 	"app: { mode: \"0000\" }\n",
 	"allow_generic: \"on\"\n",
 	"handshake: {}\n",
+	"handshake: { tokens: { jwt: RS256, key: /k } }\n",
+	"handshake: { tokens: { audience: off, key: /k, jwt: HS256 } }\n",
 	"handshake: { cookie: always }\n",
 	"endpoints: [{name: a, port: 1}, {name: b, port: 1, address: \"::\"}, {name: c, port: 1, "
 	"address: 1.1.1.1}, {name: d, port: 1, address: \"::1\"}, {name: e, port: 2}]\n",
@@ -426,6 +450,17 @@ static const struct bad_row bad_texts[] = {
 	{ "spin", "workers:\n  spin: true\n", 2, "workers.spin: must be on or off" },
 	{ "cookie", "handshake:\n  cookie: on\n", 2,
 	  "handshake.cookie: must be auto, always or never" },
+	{ "tokens without an algorithm", "handshake:\n  tokens: { key: /k }\n", 2,
+	  "handshake.tokens: the key \"jwt\" is missing" },
+	{ "tokens without a key", "handshake:\n  tokens: { jwt: ES256 }\n", 2,
+	  "handshake.tokens: the key \"key\" is missing" },
+	{ "algorithm none", "handshake:\n  tokens: { jwt: none, key: /k }\n", 2,
+	  "handshake.tokens.jwt: must be HS256, RS256 or ES256" },
+	{ "tokens a list", "handshake:\n  tokens: [a]\n", 2,
+	  "handshake.tokens: must be an absolute path, found a list" },
+	{ "old key twice", "handshake:\n  key: /a\n  old_key: /a\n", 3, "are the same file" },
+	{ "aead", "handshake:\n  aead: aes\n", 2,
+	  "handshake.aead: must be any, chacha20-poly1305 or aes-256-gcm" },
 	{ "tokens", "handshake:\n  tokens: some\n", 2,
 	  "handshake.tokens: \"some\" is not an absolute" },
 
@@ -1129,27 +1164,17 @@ static void shield_is_read(void **state)
 }
 
 static const struct CMUnitTest plain_tests[] = {
-	cmocka_unit_test(shield_is_read),
-	cmocka_unit_test(test_routes),
-	cmocka_unit_test(test_entrances),
-	cmocka_unit_test(test_defaults),
-	cmocka_unit_test(test_endpoint_defaults),
-	cmocka_unit_test(test_empty_lists),
-	cmocka_unit_test(test_design_sample),
-	cmocka_unit_test(test_deploy_sample),
-	cmocka_unit_test(test_other_values),
-	cmocka_unit_test(test_good_texts),
-	cmocka_unit_test(test_nul_byte),
-	cmocka_unit_test(test_length),
-	cmocka_unit_test(test_counts),
-	cmocka_unit_test(test_too_many_values),
-	cmocka_unit_test(test_largest_text),
-	cmocka_unit_test(test_long_name),
-	cmocka_unit_test(test_load),
-	cmocka_unit_test(test_names),
-	cmocka_unit_test(test_limits),
-	cmocka_unit_test(test_mutations),
-	cmocka_unit_test(test_prefixes),
+	cmocka_unit_test(test_jwt_tokens),	cmocka_unit_test(shield_is_read),
+	cmocka_unit_test(test_routes),		cmocka_unit_test(test_entrances),
+	cmocka_unit_test(test_defaults),	cmocka_unit_test(test_endpoint_defaults),
+	cmocka_unit_test(test_empty_lists),	cmocka_unit_test(test_design_sample),
+	cmocka_unit_test(test_deploy_sample),	cmocka_unit_test(test_other_values),
+	cmocka_unit_test(test_good_texts),	cmocka_unit_test(test_nul_byte),
+	cmocka_unit_test(test_length),		cmocka_unit_test(test_counts),
+	cmocka_unit_test(test_too_many_values), cmocka_unit_test(test_largest_text),
+	cmocka_unit_test(test_long_name),	cmocka_unit_test(test_load),
+	cmocka_unit_test(test_names),		cmocka_unit_test(test_limits),
+	cmocka_unit_test(test_mutations),	cmocka_unit_test(test_prefixes),
 };
 
 #define PLAIN_TESTS (sizeof(plain_tests) / sizeof(plain_tests[0]))

@@ -33,6 +33,9 @@
 #define LLVMFuzzerTestOneInput fuzz_engine
 #include "fuzz/fuzz_engine.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_handshake
+#include "fuzz/fuzz_handshake.c"
+#undef LLVMFuzzerTestOneInput
 
 #define CORPUS	  "tests/fuzz/corpus"
 #define INPUT_MAX 66000
@@ -122,13 +125,18 @@ static void test_engine(void **state)
 	pg_aead_free(fuzz_aead);
 }
 
+static void test_handshake(void **state)
+{
+	replay("fuzz_handshake", fuzz_handshake);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
 		cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
 		cmocka_unit_test(test_decode),	   cmocka_unit_test(test_follow),
-		cmocka_unit_test(test_engine),
+		cmocka_unit_test(test_engine),	   cmocka_unit_test(test_handshake),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "commands.h"
+#include "secret_file.h"
 
 #define KEY_BYTES  32
 #define KEY_DIGITS (2 * KEY_BYTES)
@@ -88,13 +89,30 @@ static int make_keys(const char *path)
 	return rc;
 }
 
+static int print_public(const char *path)
+{
+	struct pg_noise_key *key = NULL;
+	char text[KEY_DIGITS + 2];
+	struct pg_error error;
+
+	if (pg_static_key_load(path, &key, &error))
+		return cli_fail(CLI_FAILED, "keygen: %s", error.text);
+	to_hex(pg_noise_key_public(key), text);
+	pg_noise_key_free(key);
+	text[KEY_DIGITS] = 0;
+	printf(cli.json ? "{\"public\":\"%s\"}\n" : "%s\n", text);
+	return CLI_DONE;
+}
+
 int cmd_keygen(const struct cli_args *args)
 {
+	const char *public = cli_option(args, "public");
 	bool secret = cli_option(args, "secret") != NULL;
 
-	if (secret == (args->operand_count == 1))
-		return cli_fail(
-			CLI_USAGE,
-			"keygen: name the FILE for the private key, or give --secret alone");
+	if (secret + (public != NULL) + (args->operand_count == 1) != 1)
+		return cli_fail(CLI_USAGE, "keygen: name the FILE for the private key, or give "
+					   "--secret or --public alone");
+	if (public)
+		return print_public(public);
 	return secret ? make_secret() : make_keys(args->operands[0]);
 }

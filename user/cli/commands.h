@@ -25,6 +25,8 @@ int cmd_drops(const struct cli_args *args);
 int cmd_top(const struct cli_args *args);
 int cmd_metrics(const struct cli_args *args);
 int cmd_keygen(const struct cli_args *args);
+int cmd_token_mint(const struct cli_args *args);
+int cmd_token_verify(const struct cli_args *args);
 int cmd_doctor(const struct cli_args *args);
 int cmd_decode(int argc, char **argv);
 int cmd_ping(int argc, char **argv);

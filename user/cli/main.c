@@ -88,6 +88,25 @@ static const struct cli_option top_options[] = {
 
 static const struct cli_option keygen_options[] = {
 	{ "secret", NULL, "print a random session secret instead" },
+	{ "public", "FILE", "print the public key of a private key that exists" },
+	END,
+};
+
+static const struct cli_option token_mint_options[] = {
+	{ "jwt", "ALGORITHM", "HS256, RS256 or ES256" },
+	{ "key", "FILE", "the shared secret, or the PEM private key" },
+	{ "sub", "USER", "whom the token names" },
+	{ "aud", "ENDPOINT", "the endpoint it opens; default: any, where audience is off" },
+	{ "expires", "SECONDS", "good for so long; default 300" },
+	{ "after", "SECONDS", "not good before so long from now" },
+	END,
+};
+
+static const struct cli_option token_verify_options[] = {
+	{ "jwt", "ALGORITHM", "HS256, RS256 or ES256" },
+	{ "key", "FILE", "the shared secret, or the PEM public key" },
+	{ "list", "FILE", "look it up in a list of tokens instead" },
+	{ "aud", "ENDPOINT", "it must name this endpoint" },
 	END,
 };
 
@@ -130,6 +149,10 @@ static const struct cli_command commands[] = {
 	  keygen_options, cmd_keygen, 0 },
 	{ "decode", "FILE [FILTER]", 0, 0, "decode the packets of a file or an interface", NULL, 0,
 	  cmd_decode },
+	{ "token mint", "", 0, 0, "sign a token for a client", token_mint_options, cmd_token_mint,
+	  0 },
+	{ "token verify", "[TOKEN]", 0, 1, "judge a token as the agent does; default: from stdin",
+	  token_verify_options, cmd_token_verify, 0 },
 	{ "ping", "HOST:PORT", 0, 0, "measure a server as a client of it", NULL, 0, cmd_ping },
 	{ "doctor", "[INTERFACE...]", 0, CLI_OPERANDS_MAX,
 	  "examine this machine and say what to do", doctor_options, cmd_doctor, 0 },

@@ -30,6 +30,14 @@ static const struct pg_word shield_cookie_words[] = { PG_SHIELD_COOKIES(PG_X){ N
 static const struct pg_word shield_mode_words[] = { PG_SHIELD_MODES(PG_X){ NULL, 0 } };
 #undef PG_X
 
+static const struct pg_word aead_words[] = {
+	{ "any", 0 },
+#define PG_X(name, number, label) { label, number },
+	PG_AEAD_ALGORITHMS(PG_X)
+#undef PG_X
+		{ NULL, 0 },
+};
+
 static const char *word_of(const struct pg_word *words, unsigned int value)
 {
 	for (; words->word; words++) {
@@ -149,13 +157,55 @@ static int read_group(struct pg_reader *reader, const struct pg_field *field,
 	return 0;
 }
 
+/* What `tokens: { jwt: ..., key: ... }` says. */
+struct jwt_section {
+	unsigned int jwt;
+	char key[PG_CONFIG_PATH_MAX];
+	bool audience;
+};
+
+static const struct pg_word jwt_words[] = {
+	{ "HS256", PG_TOKEN_HS256 },
+	{ "RS256", PG_TOKEN_RS256 },
+	{ "ES256", PG_TOKEN_ES256 },
+	{ NULL, 0 },
+};
+
+static const struct pg_field jwt_fields[] = {
+	PG_FIELD(struct jwt_section, jwt, pg_read_word, .words = jwt_words, .required = true),
+	PG_FIELD(struct jwt_section, key, pg_read_path, .required = true),
+	PG_FIELD(struct jwt_section, audience, pg_read_switch),
+	{ .name = NULL },
+};
+
+static int read_jwt(struct pg_reader *reader, const struct pg_yaml_node *node,
+		    struct pg_tokens_config *tokens)
+{
+	static const struct pg_field section = { .fields = jwt_fields };
+	struct jwt_section jwt = { .audience = true };
+	int rc = pg_read_section(reader, &section, node, &jwt);
+
+	if (rc)
+		return rc;
+	tokens->kind = jwt.jwt;
+	tokens->audience = jwt.audience;
+	strcpy(tokens->path, jwt.key);
+	return 0;
+}
+
+/* none, the path of a list, or a section that says how JWTs are checked. */
 static int read_tokens(struct pg_reader *reader, const struct pg_field *field,
 		       const struct pg_yaml_node *node, void *ret_value)
 {
-	if (node->kind != PG_YAML_SCALAR || strcmp(node->text, "none"))
-		return pg_read_path(reader, field, node, ret_value);
-	*(char *)ret_value = '\0';
-	return 0;
+	static const struct pg_field path = { .size = PG_CONFIG_PATH_MAX };
+	struct pg_tokens_config *tokens = ret_value;
+
+	if (node->kind == PG_YAML_MAP)
+		return read_jwt(reader, node, tokens);
+	if (node->kind == PG_YAML_SCALAR && !strcmp(node->text, "none"))
+		return 0;
+	tokens->kind = PG_TOKEN_LIST;
+	return pg_read_path(reader, &path, node, tokens->path);
 }
 
 static int read_handshake(struct pg_reader *reader, const struct pg_field *field,
@@ -607,6 +657,8 @@ static const struct pg_field workers_fields[] = {
 
 static const struct pg_field handshake_fields[] = {
 	PG_FIELD(struct pg_handshake_config, key, pg_read_path),
+	PG_FIELD(struct pg_handshake_config, old_key, pg_read_path),
+	PG_FIELD(struct pg_handshake_config, aead, pg_read_word, .words = aead_words),
 	PG_FIELD(struct pg_handshake_config, cookie, pg_read_word, .words = cookie_words),
 	PG_FIELD(struct pg_handshake_config, tokens, read_tokens),
 	{ .name = NULL },
@@ -748,11 +800,18 @@ static int check_entrances(struct pg_reader *reader, const struct pg_yaml_node *
 static int check_config(struct pg_reader *reader, const struct pg_yaml_node *root,
 			const struct pg_config *config)
 {
+	const struct pg_yaml_node *node;
 	int rc;
 
 	if (config->mode == PG_MODE_GENERIC && !config->allow_generic)
 		return pg_reader_fail(reader, pg_yaml_find(root, "mode")->line,
 				      "mode: generic needs allow_generic: on");
+	if (*config->handshake.old_key &&
+	    !strcmp(config->handshake.key, config->handshake.old_key)) {
+		node = pg_yaml_find(pg_yaml_find(root, "handshake"), "old_key");
+		return pg_reader_fail(reader, node->line,
+				      "handshake.key and handshake.old_key are the same file");
+	}
 	rc = check_sockets(reader, root, config);
 	return rc ? rc : check_entrances(reader, root, config);
 }

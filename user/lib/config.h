@@ -13,7 +13,9 @@
 #include <packgate/wire.h>
 
 #include "address.h"
+#include "aead.h"
 #include "error.h"
+#include "token.h"
 
 /*
  * The configuration file (DESIGN section 6): one YAML mapping. Every key has a default but an
@@ -282,11 +284,19 @@ struct pg_workers_config {
 	bool spin; /* a worker polls its queue without ever sleeping; default off */
 };
 
+struct pg_tokens_config {
+	enum pg_token_kind kind;
+	bool audience;		       /* of a JWT: aud must name the endpoint; default on */
+	char path[PG_CONFIG_PATH_MAX]; /* of the list or the key; "" = none */
+};
+
 struct pg_handshake_config {
 	bool present; /* the file has this section; the rest holds defaults otherwise */
 	enum pg_cookie cookie;
+	unsigned int aead; /* the only algorithm, 0 = any */
 	char key[PG_CONFIG_PATH_MAX];
-	char tokens[PG_CONFIG_PATH_MAX]; /* "" = none */
+	char old_key[PG_CONFIG_PATH_MAX]; /* tried after key; "" = none */
+	struct pg_tokens_config tokens;
 };
 
 /* An agent may start without any interface or endpoint and gain both by a reload. */
