@@ -2,7 +2,18 @@
 #ifndef PG_FRAME_BPF_H
 #define PG_FRAME_BPF_H
 
+#include "limits.bpf.h"
 #include "packet.bpf.h"
+
+/* A shakehand matches no session: its source's bucket decides whether the agent sees it. */
+static __always_inline enum step step_shakehand(struct pkt *pkt)
+{
+	if (!pkt->endpoint->handshake)
+		return refuse(pkt, PG_DROP_HANDSHAKE_OFF);
+	if (unmatched(pkt) == PG_DROP_RATE_LIMITED)
+		return refuse(pkt, PG_DROP_RATE_LIMITED);
+	return STEER;
+}
 
 static __always_inline enum step step_frame(struct pkt *pkt)
 {
@@ -12,9 +23,7 @@ static __always_inline enum step step_frame(struct pkt *pkt)
 			      pkt->endpoint->guard, &pkt->frame);
 	if (drop)
 		return refuse(pkt, drop);
-	if (pkt->frame.opcode == PG_OP_SHAKEHAND)
-		return refuse(pkt, PG_DROP_HANDSHAKE_OFF);
-	return NEXT;
+	return pkt->frame.opcode == PG_OP_SHAKEHAND ? step_shakehand(pkt) : NEXT;
 }
 
 #endif

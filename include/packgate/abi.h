@@ -4,6 +4,7 @@
 
 #include <linux/types.h>
 
+#include "cookie.h"
 #include "drop.h"
 #include "session.h"
 
@@ -12,7 +13,7 @@
  * adopt them. Raise PG_ABI with every change of a value, a key or the meaning of a field.
  */
 
-#define PG_ABI	 1
+#define PG_ABI	 2
 #define PG_MAGIC 0x70676174u /* "pgat" */
 
 #define PG_INTERFACES_MAX     16
@@ -40,7 +41,9 @@ struct pg_shared {
 	__u32 ack_rate;	       /* duplicates a second and session that are acked again */
 	__u32 sample_mask;     /* a drop is sampled when its count & mask is 0; all ones = never */
 	char interfaces[PG_INTERFACES_MAX][PG_NAME_MAX]; /* slot -> name, "" = free */
-	__u8 reserved[208];
+	struct pg_cookie_secrets cookies;
+	__u32 cookie_due; /* a shakehand needs a cookie now */
+	__u8 reserved[132];
 };
 
 _Static_assert(sizeof(struct pg_shared) == 512, "size is part of the ABI");
@@ -61,7 +64,8 @@ struct pg_endpoint {
 	__u8 guard;    /* the guard is due */
 	__u8 roaming;
 	__u8 count_only; /* enforce: count */
-	__u8 reserved[3];
+	__u8 handshake;	 /* shakehands are taken */
+	__u8 reserved[2];
 	__u32 reserved2;
 };
 

@@ -66,6 +66,22 @@ static void engine_options(const struct pg_config *config, struct pg_engine_opti
 	pg_engine_options_default(options);
 }
 
+/* Pinned secrets stay good: a client that holds a cookie of theirs need not ask again. */
+static int start_cookies(struct pg_agent *agent)
+{
+	agent->cookie_renewed_ms = pg_agent_now_ms();
+	return agent->maps->adopted ? pg_cookie_renew(&agent->maps->shared->cookies)
+				    : pg_cookie_start(&agent->maps->shared->cookies);
+}
+
+static void renew_cookies(struct pg_agent *agent)
+{
+	if (pg_agent_now_ms() - agent->cookie_renewed_ms < PG_COOKIE_EPOCH_MS)
+		return;
+	if (!pg_cookie_renew(&agent->maps->shared->cookies))
+		agent->cookie_renewed_ms = pg_agent_now_ms();
+}
+
 static int open_kernel(struct pg_agent *agent, struct pg_error *error)
 {
 	const struct pg_config *config = agent->config;
@@ -81,6 +97,9 @@ static int open_kernel(struct pg_agent *agent, struct pg_error *error)
 		return err;
 	set_clock(agent);
 	publish_limits(agent, config);
+	err = start_cookies(agent);
+	if (err)
+		return pg_error_set(error, err, "OpenSSL gives no random bytes");
 	err = pg_session_table_new(agent->maps, &agent->table);
 	if (err)
 		return pg_error_set(error, err, "out of memory for %u sessions",
@@ -178,6 +197,10 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 		err = open_kernel(agent, error);
 	if (!err)
 		err = open_workers(agent, error);
+	if (!err)
+		err = pg_handshake_view_load(agent->config, agent->worker_count,
+					     &agent->maps->shared->cookies, &agent->handshake,
+					     error);
 	if (!err)
 		err = pg_endpoints_apply(agent, agent->config, &ignored, error);
 	if (err)
@@ -304,6 +327,7 @@ void pg_agent_tick(struct pg_agent *agent)
 {
 	pg_agent_lock(agent);
 	set_clock(agent);
+	renew_cookies(agent);
 	pg_interfaces_tick(agent);
 	pg_agent_unlock(agent);
 }
@@ -347,6 +371,7 @@ static void note_restart(const struct pg_config *old, const struct pg_config *ne
 	NOTE(old->limits.streams != new->limits.streams, "limits.streams");
 	NOTE(old->limits.receive_timeout_ms != new->limits.receive_timeout_ms,
 	     "limits.receive_timeout_ms");
+	NOTE(old->limits.half_open < new->limits.half_open, "limits.half_open");
 	NOTE(old->mode != new->mode, "mode");
 #undef NOTE
 }
@@ -354,6 +379,7 @@ static void note_restart(const struct pg_config *old, const struct pg_config *ne
 int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 		    struct pg_error *error)
 {
+	struct pg_handshake_view *handshake = NULL, *old_handshake;
 	struct pg_config *config = NULL, *old;
 	struct pg_reload_result result = { 0 };
 	struct pg_tcp_plan *plan = NULL;
@@ -366,7 +392,17 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 	note_restart(agent->config, config, &result);
 	err = pg_tcp_gateway_plan(agent->tcp, config, &plan, error);
 	if (!err)
+		err = pg_handshake_view_load(config, agent->worker_count,
+					     &agent->maps->shared->cookies, &handshake, error);
+	if (!err) {
+		old_handshake = agent->handshake;
+		agent->handshake = handshake;
 		err = pg_endpoints_apply(agent, config, &result, error);
+		if (err && agent->view->handshake != handshake) {
+			agent->handshake = old_handshake;
+			pg_handshake_view_free(handshake);
+		}
+	}
 	if (err) {
 		pg_tcp_plan_free(plan);
 	} else {

@@ -197,7 +197,19 @@ int pg_agent_gate_counts(struct pg_agent *agent, struct pg_gate_counts *ret_coun
 	X(heartbeats_answered, "heartbeats_answered", "messages of Id 1 that were answered")      \
 	X(heartbeats_unanswered, "heartbeats_unanswered",                                         \
 	  "messages of Id 1 whose answer could not be sent")                                      \
-	X(answers_dropped, "heartbeat_answers_dropped", "messages of Id 2 received, and dropped")
+	X(answers_dropped, "heartbeat_answers_dropped", "messages of Id 2 received, and dropped") \
+	X(hs_shakehands, "shakehands", "shakehands that reached the agent")                       \
+	X(hs_opened, "handshakes_opened", "shakehands that opened a session, not yet confirmed")  \
+	X(hs_ready, "handshakes_ready", "sessions that their client confirmed")                   \
+	X(hs_repeated, "handshakes_repeated",                                                     \
+	  "shakehands that came again and got the same answer")                                   \
+	X(hs_cookies_sent, "cookies_sent", "shakehands that the agent answered with a cookie")    \
+	X(hs_denied, "handshakes_denied", "shakehands whose token was refused")                   \
+	X(hs_busy, "handshakes_busy",                                                             \
+	  "shakehands told to try later: a bound or the rate is reached")                         \
+	X(hs_expired, "handshakes_expired", "sessions that no client confirmed in time")          \
+	X(not_stored, "sessions_not_stored",                                                      \
+	  "sessions of a handshake that the store had no room for: they end with the process")
 
 struct pg_worker_counts {
 #define PG_X(name, suffix, help) uint64_t name;

@@ -86,7 +86,7 @@ static int bind_socket(const struct pg_endpoint_config *config, struct pg_error 
 /* --- map entries -------------------------------------------------------------------------------
  */
 
-static void fill_entry(const struct endpoint *endpoint, struct pg_endpoint *entry)
+static void fill_entry(const struct endpoint *endpoint, bool handshake, struct pg_endpoint *entry)
 {
 	const struct pg_endpoint_config *config = &endpoint->config;
 
@@ -100,6 +100,7 @@ static void fill_entry(const struct endpoint *endpoint, struct pg_endpoint *entr
 	entry->guard = config->guard;
 	entry->roaming = config->roaming;
 	entry->count_only = config->enforce == PG_ENFORCE_COUNT;
+	entry->handshake = handshake;
 }
 
 /*
@@ -117,7 +118,7 @@ static int write_port(struct pg_agent *agent, uint32_t port)
 
 			if (!endpoint->used || endpoint->config.port != port)
 				continue;
-			fill_entry(endpoint, &entry);
+			fill_entry(endpoint, agent->handshake != NULL, &entry);
 			if (entry.wildcard != wildcard)
 				continue;
 			entry.next = head;
@@ -189,6 +190,8 @@ static void fill_view(const struct pg_agent *agent, struct pg_view *view)
 		to->policy = endpoint->config.policy;
 		to->family = pg_address_is_ipv4(&endpoint->config.address) ? 4 : 6;
 		to->id = endpoint->id;
+		to->port = endpoint->config.port;
+		to->address = endpoint->config.address;
 		to->socket = endpoint->socket;
 		to->format = endpoint->config.format;
 		memcpy(to->apps, endpoint->apps, sizeof(to->apps));
@@ -210,10 +213,13 @@ int pg_agent_publish_view(struct pg_agent *agent)
 		view->routes[i].last = agent->routes.routes[i].last;
 	}
 	fill_view(agent, view);
+	view->handshake = agent->handshake;
 	for (uint32_t i = 0; i < agent->worker_count; i++)
 		pg_worker_set_view(agent->workers[i], view);
 	if (agent->tcp)
 		pg_tcp_gateway_set_view(agent->tcp, view);
+	if (agent->view && agent->view->handshake != view->handshake)
+		pg_handshake_view_free(agent->view->handshake);
 	free(agent->view);
 	agent->view = view;
 	return 0;
@@ -388,6 +394,7 @@ void pg_endpoints_close(struct pg_agent *agent)
 	for (uint32_t i = 1; i < PG_ENDPOINTS_MAX; i++)
 		if (agent->endpoints[i].used && agent->endpoints[i].socket >= 0)
 			close(agent->endpoints[i].socket);
+	pg_handshake_view_free(agent->handshake);
 	free(agent->view);
 }
 

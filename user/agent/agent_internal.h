@@ -55,6 +55,8 @@ struct pg_agent {
 	uint32_t interface_count;
 	struct endpoint endpoints[PG_ENDPOINTS_MAX];
 	struct pg_view *view;
+	struct pg_handshake_view *handshake; /* of the view; NULL = none */
+	uint64_t cookie_renewed_ms;
 	struct pg_worker *workers[PG_WORKERS_MAX];
 	uint32_t worker_count;
 	uint64_t started_ms, adopted, restored, removed;

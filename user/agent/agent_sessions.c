@@ -11,8 +11,7 @@
 #include "cleanup.h"
 #include "log.h"
 
-#define FIRST_BLOCK 4096 /* packIds reserved with a new session */
-#define LIST_SLOTS  4096 /* slots a worker lists at a time, so that it goes on receiving */
+#define LIST_SLOTS 4096 /* slots a worker lists at a time, so that it goes on receiving */
 
 /* --- provisioning ------------------------------------------------------------------------------
  */
@@ -81,7 +80,7 @@ static int fill_entry(struct pg_agent *agent, const struct pg_session_request *r
 	made->add.policy = agent->endpoints[endpoint].config.policy;
 	made->add.guard = agent->endpoints[endpoint].config.guard;
 	made->add.roams = agent->endpoints[endpoint].config.roaming;
-	made->add.send_bound = FIRST_BLOCK + 1;
+	made->add.send_bound = PG_FIRST_BLOCK + 1;
 	return pg_keys_derive(row->secret, sizeof(row->secret), &made->add.keys);
 }
 
@@ -102,7 +101,7 @@ static void fill_stored(struct pg_agent *agent, const struct pg_session_request 
 	stored->ikm_bytes = sizeof(row->secret);
 	stored->created_ms = entry->created_ms;
 	stored->expires_ms = entry->expires_ms;
-	stored->tx_bound = FIRST_BLOCK + 1;
+	stored->tx_bound = PG_FIRST_BLOCK + 1;
 }
 
 static int prepare(struct pg_agent *agent, const struct pg_session_request *rows, size_t count,
@@ -479,6 +478,8 @@ static int restore_row(void *context, const struct pg_store_session *row)
 	add.entry->endpoint = endpoint;
 	add.entry->created_ms = row->created_ms;
 	add.entry->expires_ms = row->expires_ms;
+	if (!row->provisioned)
+		add.entry->idle_ms = agent->config->limits.idle_seconds * 1000ull;
 	restore->explained[slot] = add.adopt;
 	agent->adopted += add.adopt;
 	agent->restored += !add.adopt;

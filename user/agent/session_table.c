@@ -128,7 +128,7 @@ void pg_table_publish(struct pg_session_table *table, uint32_t slot,
 	line->highest = add->saved ? add->highest : 0;
 	line->endpoint = add->entry->endpoint;
 	line->policy = add->policy;
-	line->state = PG_SESSION_READY;
+	line->state = add->half_open ? PG_SESSION_OPEN : PG_SESSION_READY;
 	pg_keys_guard_words(&add->keys, PG_C2S, words);
 	line->guard_c2s[0] = words[0];
 	line->guard_c2s[1] = words[1];

@@ -30,12 +30,15 @@ struct pg_entry {
 	uint64_t frames_in, bytes_in, frames_out, bytes_out, rejected, gaps;
 	uint32_t announced[PG_APP_PLACES]; /* low half of the ids of the application connections
 					      that heard of this session */
+	uint64_t idle_ms;		   /* silence that ends the session, 0 = none does */
+	uint32_t place;			   /* in the handshake server, while half open */
 	uint32_t id;			   /* client id << 16 | server id */
 	uint32_t slot;
 	uint16_t endpoint; /* index */
 	uint8_t close_code;
-	bool closed; /* the engine ended; the worker cleans up after the call */
-	bool seen;   /* an authenticated frame has come */
+	bool closed;	/* the engine ended; the worker cleans up after the call */
+	bool half_open; /* OPEN: its client has not confirmed the handshake */
+	bool seen;	/* an authenticated frame has come */
 	bool touched;
 	bool stalled;	/* in the worker's list of these */
 	bool forwarded; /* an authenticated frame came through another worker */
@@ -49,6 +52,8 @@ struct pg_entry {
 #define PG_HANDLE(stored, slot)	 ((uint64_t)(stored) << 20 | (slot))
 #define PG_HANDLE_STORED(handle) ((handle) >> 20)
 #define PG_HANDLE_SLOT(handle)	 ((uint32_t)((handle)&0xfffff))
+
+#define PG_FIRST_BLOCK 4096 /* packIds reserved with a new session */
 
 #define PG_OWNER_NONE  0xff
 #define PG_WORKERS_MAX 128
@@ -92,8 +97,9 @@ struct pg_session_add {
 	uint32_t send_bound;
 	uint8_t aead, policy;
 	bool guard, roams;
-	bool adopt; /* line, window and streams are in the maps already */
-	bool saved; /* window and opened below are what a clean stop left */
+	bool half_open; /* OPEN, not READY */
+	bool adopt;	/* line, window and streams are in the maps already */
+	bool saved;	/* window and opened below are what a clean stop left */
 	uint32_t highest;
 	struct pg_window window;
 	struct pg_opened opened;

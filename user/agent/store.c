@@ -131,7 +131,13 @@ struct value {
 
 /* An asynchronous request. */
 struct operation {
-	enum { OPERATION_RESERVE, OPERATION_REMOVE, OPERATION_PEER, OPERATION_WINDOW } type;
+	enum {
+		OPERATION_RESERVE,
+		OPERATION_REMOVE,
+		OPERATION_PEER,
+		OPERATION_WINDOW,
+		OPERATION_ADD,
+	} type;
 	uint64_t handle;
 	int result;
 	union {
@@ -150,6 +156,10 @@ struct operation {
 			size_t bytes;
 			uint8_t blob[PG_STORE_WINDOW_BYTES];
 		} window;
+		struct {
+			struct pg_store_session row; /* without its secret */
+			uint8_t sealed[PG_SPLIT_BYTES + PG_MACHINE_KEY_SEAL_BYTES];
+		} add;
 	};
 };
 
@@ -388,6 +398,31 @@ static int apply_reserve(struct pg_store *store, struct operation *operation)
 	return rc;
 }
 
+static int insert_row(struct pg_store *store, const struct pg_store_session *row, uint64_t handle,
+		      const uint8_t *sealed)
+{
+	int rc;
+
+	rc = RUN(store, SESSION_ADD, NULL, INTEGER(handle), INTEGER(row->endpoint_id),
+		 INTEGER(row->client_id), INTEGER(row->server_id),
+		 BLOB(row->peer.address.bytes, 16), INTEGER(row->peer.port), INTEGER(row->aead),
+		 INTEGER(row->policy), INTEGER(row->flags), INTEGER(row->provisioned),
+		 BLOB(sealed, row->ikm_bytes + PG_MACHINE_KEY_SEAL_BYTES), INTEGER(row->created_ms),
+		 INTEGER(row->expires_ms), INTEGER(row->tx_bound), INTEGER(row->rx_bound),
+		 INTEGER(row->stream_bound));
+	return rc < 0 ? rc : 0;
+}
+
+/* A row that breaks a constraint is left out, the others of the commit are not its victims. */
+static int apply_add(struct pg_store *store, const struct operation *operation)
+{
+	int rc = insert_row(store, &operation->add.row, operation->handle, operation->add.sealed);
+
+	if (rc == -EEXIST || rc == -ENOENT || rc == -EINVAL)
+		return 0;
+	return rc ? rc : 1;
+}
+
 /* 1 if the session was there, 0 if not, or a negative errno: then the transaction has failed. */
 static int apply(struct pg_store *store, struct operation *operation)
 {
@@ -406,6 +441,8 @@ static int apply(struct pg_store *store, struct operation *operation)
 		rc = RUN(store, WINDOW_SET, NULL, INTEGER(operation->handle),
 			 BLOB(operation->window.blob, operation->window.bytes));
 		return rc < 0 ? rc : 1;
+	case OPERATION_ADD:
+		return apply_add(store, operation);
 	}
 	return -EINVAL;
 }
@@ -793,21 +830,6 @@ static int prepare_rows(const struct pg_store *store, const struct add_arguments
 	return rc;
 }
 
-static int insert_session(struct pg_store *store, const struct add_arguments *add, size_t index)
-{
-	const struct pg_store_session *row = &add->rows[index];
-	int rc;
-
-	rc = RUN(store, SESSION_ADD, NULL, INTEGER(add->first_handle + index),
-		 INTEGER(row->endpoint_id), INTEGER(row->client_id), INTEGER(row->server_id),
-		 BLOB(row->peer.address.bytes, 16), INTEGER(row->peer.port), INTEGER(row->aead),
-		 INTEGER(row->policy), INTEGER(row->flags), INTEGER(row->provisioned),
-		 BLOB(add->prepared[index].sealed, row->ikm_bytes + PG_MACHINE_KEY_SEAL_BYTES),
-		 INTEGER(row->created_ms), INTEGER(row->expires_ms), INTEGER(row->tx_bound),
-		 INTEGER(row->rx_bound), INTEGER(row->stream_bound));
-	return rc < 0 ? rc : 0;
-}
-
 static int run_add(struct pg_store *store, void *arguments, struct pg_error *error)
 {
 	struct add_arguments *add = arguments;
@@ -827,7 +849,7 @@ static int run_add(struct pg_store *store, void *arguments, struct pg_error *err
 					  "one session only: make a new one",
 					  error);
 		if (rc >= 0)
-			rc = insert_session(store, add, i);
+			rc = insert_row(store, row, add->first_handle + i, add->prepared[i].sealed);
 		if (rc == -EEXIST)
 			return refuse_row(row, i, rc, "these ids belong to another session", error);
 		if (rc == -ENOENT)
@@ -882,6 +904,33 @@ int pg_store_add(struct pg_store *store, struct pg_store_session *rows, size_t c
 	for (i = 0; i < count && !rc; i++)
 		rows[i].handle = add.first_handle + i;
 	return rc;
+}
+
+uint64_t pg_store_new_handle(struct pg_store *store)
+{
+	return atomic_fetch_add(&store->next_handle, 1);
+}
+
+int pg_store_add_async(struct pg_store *store, const struct pg_store_session *row)
+{
+	uint8_t sealed[PG_SPLIT_BYTES + PG_MACHINE_KEY_SEAL_BYTES];
+	struct operation *operation;
+	int rc;
+
+	if (row->provisioned || check_row(row, 0, NULL))
+		return -EINVAL;
+	rc = pg_machine_key_seal(store->key, SECRET_LABEL, row->handle, row->ikm, row->ikm_bytes,
+				 sealed);
+	if (!rc)
+		rc = post_begin(store, row->handle, &operation);
+	if (rc)
+		return rc;
+	operation->type = OPERATION_ADD;
+	operation->add.row = *row;
+	OPENSSL_cleanse(operation->add.row.ikm, sizeof(operation->add.row.ikm));
+	memcpy(operation->add.sealed, sealed, sizeof(sealed));
+	pthread_mutex_unlock(&store->lock);
+	return 0;
 }
 
 static int run_remove(struct pg_store *store, void *arguments, struct pg_error *error)

@@ -15,11 +15,12 @@
  * sealed secrets, reserved blocks of ids, keyed hashes of used secrets. One thread owns an SQLite
  * database; nothing is written per frame.
  *
- * Asynchronous calls (reserve, remove_async, update_peer) copy their input into a bounded queue
- * and return at once, without an allocation or a system call but to wake a sleeping store thread;
- * they may be called from any thread, a worker's and the store's own included. What is queued is
- * committed together, 10 ms after the first of it or earlier. Synchronous calls see everything
- * queued before them, are committed at once, and may be called from any thread but the store's own
+ * Asynchronous calls (add_async, reserve, remove_async, update_peer) copy their input into a
+ * bounded queue and return at once, without an allocation or a system call but to wake a sleeping
+ * store thread; they may be called from any thread, a worker's and the store's own included. What
+ * is queued is committed together, 10 ms after the first of it or earlier. Synchronous calls see
+ * everything queued before them, are committed at once, and may be called from any thread but the
+ * store's own
  * (-EDEADLK) and, because they wait for a disk, a worker's.
  *
  * Committed means: it survives the death of the process. After a loss of power the last commits
@@ -115,6 +116,17 @@ int pg_store_sessions(struct pg_store *store, pg_store_session_fn *callback, voi
  */
 int pg_store_add(struct pg_store *store, struct pg_store_session *rows, size_t count,
 		 size_t *ret_failed_index, struct pg_error *error);
+
+/* A handle for a session that may be stored later. Never given again within this run. */
+uint64_t pg_store_new_handle(struct pg_store *store);
+
+/*
+ * Stores one session that a handshake opened (provisioned is not set) under row->handle, which
+ * pg_store_new_handle gave, with the next group commit. A row that the database refuses is only
+ * counted: the session lives until the next start. -EINVAL if the row is wrong, -EAGAIN if the
+ * queue is full.
+ */
+int pg_store_add_async(struct pg_store *store, const struct pg_store_session *row);
 
 /* The session goes, the hash of its secret stays. -ENOENT if there is no such session. */
 int pg_store_remove(struct pg_store *store, uint64_t handle, struct pg_error *error);

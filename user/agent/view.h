@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent_handshake.h"
 #include "config.h"
 #include "packgate/abi.h"
 
@@ -31,6 +32,8 @@ struct pg_view_endpoint {
 	uint8_t format;	 /* enum pg_format */
 	uint8_t policy;
 	uint8_t family; /* of its address */
+	uint16_t port;	/* host order */
+	struct pg_address address;
 	uint32_t id;
 	int socket;					     /* the kernel UDP socket, -1 = none */
 	const struct pg_app_connection *apps[PG_APP_PLACES]; /* NULL = none */
@@ -44,6 +47,7 @@ struct pg_view {
 	struct {
 		uint32_t first, last; /* message Ids */
 	} routes[PG_CONFIG_ROUTES_MAX];
+	struct pg_handshake_view *handshake; /* NULL = no session is opened in band */
 	struct pg_view_endpoint endpoints[PG_ENDPOINTS_MAX];
 };
 

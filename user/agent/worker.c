@@ -36,6 +36,7 @@ static void take_view(struct pg_worker *worker, const struct pg_view *view)
 {
 	pg_delivery_set_view(&worker->delivery, view);
 	worker->view = view;
+	pg_worker_set_handshake(worker, view->handshake);
 }
 
 static void take_xsk(struct pg_worker *worker, struct pg_xsk *xsk, uint32_t ifindex)
@@ -185,7 +186,8 @@ static void fire_timers(struct pg_worker *worker)
 		pg_worker_fire(worker, entry);
 		any = true;
 	}
-	if (any)
+	worker->handshake_due_ms = pg_worker_handshake_timer(worker);
+	if (any || worker->unowned)
 		pg_worker_finish_batch(worker);
 }
 
@@ -214,6 +216,10 @@ static void wait(struct pg_worker *worker)
 
 	if (timeout < 0 || timeout > SLEEP_MAX_MS)
 		timeout = SLEEP_MAX_MS;
+	if (worker->handshake_due_ms < worker->env.now_ms + timeout)
+		timeout = worker->handshake_due_ms > worker->env.now_ms
+				  ? worker->handshake_due_ms - worker->env.now_ms
+				  : 0;
 	poll(polled, fill_polled(worker, polled), timeout);
 	if (read(worker->inbox.wake_fd, &count, sizeof(count)) < 0)
 		return;
@@ -319,6 +325,7 @@ void pg_worker_free(struct pg_worker *worker)
 	if (!worker)
 		return;
 	pg_xsk_close(worker->xsk);
+	pg_handshake_server_free(worker->handshakes);
 	pg_delivery_done(&worker->delivery);
 	pg_key_cache_free(worker->env.keys);
 	pg_aead_free(worker->env.aead);
@@ -408,6 +415,7 @@ const struct pg_worker_counts *pg_worker_counts(const struct pg_worker *worker)
 	w->counts.losses_spurious = engine->spurious;
 	w->counts.send_timeouts = engine->timeouts;
 	w->counts.roamed = engine->roamed;
+	pg_worker_count_handshakes(w);
 	return &worker->counts;
 }
 

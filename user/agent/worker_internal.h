@@ -2,6 +2,8 @@
 #ifndef PG_WORKER_INTERNAL_H
 #define PG_WORKER_INTERNAL_H
 
+#include "handshake_server.h"
+#include "token.h"
 #include "worker.h"
 
 /* Shared by the files of the worker; nobody else includes it. */
@@ -39,6 +41,8 @@ struct pg_worker {
 	uint32_t ifindex;
 	const struct pg_view *view;
 	struct pg_engine_env env;
+	struct pg_handshake_server *handshakes; /* NULL before the first view that has rules */
+	uint64_t handshake_due_ms;
 	struct pg_wheel wheel;
 	struct pg_worker_counts counts;
 	uint64_t received_ns; /* when the batch at hand was taken */
@@ -91,6 +95,24 @@ void pg_worker_receive_xsk(struct pg_worker *worker, const struct pg_xsk_frame *
 /* Reads up to a batch from a kernel UDP socket; returns how many datagrams came. */
 uint32_t pg_worker_receive_socket(struct pg_worker *worker, uint16_t endpoint);
 
+/* Copies a datagram to another worker. */
+void pg_worker_forward(struct pg_worker *worker, const struct datagram *datagram, uint8_t owner);
+
+/* --- worker_handshake.c ------------------------------------------------------------------------
+ */
+
+void pg_worker_take_shakehand(struct pg_worker *worker, struct datagram *datagram);
+/* The final handshake of a session, its guard checked here whatever the endpoint says. */
+enum pg_drop pg_worker_take_final(struct pg_worker *worker, struct datagram *datagram);
+/* The client proved that it has the keys: a half-open session becomes READY. */
+void pg_worker_confirm(struct pg_worker *worker, struct pg_entry *entry);
+/* -ENOMEM leaves handshakes off. */
+int pg_worker_set_handshake(struct pg_worker *worker, const struct pg_handshake_view *view);
+/* When it wants to be called again, monotonic ms. */
+uint64_t pg_worker_handshake_timer(struct pg_worker *worker);
+/* Copies the server's counters to the worker's. */
+void pg_worker_count_handshakes(struct pg_worker *worker);
+
 /* --- worker_session.c --------------------------------------------------------------------------
  */
 
@@ -106,6 +128,13 @@ bool pg_worker_reserved(struct pg_worker *worker, struct pg_message *message);
 void pg_worker_fire(struct pg_worker *worker, struct pg_entry *entry);
 /* After any engine call: cleans up a session that ended in it. */
 void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry);
+/* Takes away a session that nobody was told of. */
+void pg_worker_forget_half_open(struct pg_worker *worker, struct pg_entry *entry);
+/* Tells the endpoint's application of the session, once. */
+void pg_worker_announce(struct pg_worker *worker, struct pg_entry *entry);
+void pg_worker_send_by_kernel(struct pg_worker *worker, uint16_t endpoint,
+			      const struct pg_route *route, const uint64_t peer[2],
+			      uint16_t peer_port_be, uint8_t *frame, uint32_t bytes);
 void pg_worker_hand_over(struct pg_worker *worker, struct pg_entry *entry, uint8_t to);
 void pg_worker_rearm(struct pg_worker *worker, struct pg_entry *entry);
 void pg_worker_fill_rows(struct pg_worker *worker, uint32_t first, uint32_t last,

@@ -20,7 +20,7 @@ static uint64_t now_ns(void)
  */
 
 /* Copies a datagram to the worker that owns its session. */
-static void forward(struct pg_worker *worker, const struct datagram *datagram, uint8_t owner)
+void pg_worker_forward(struct pg_worker *worker, const struct datagram *datagram, uint8_t owner)
 {
 	struct pg_message *message;
 
@@ -50,13 +50,9 @@ static void forward(struct pg_worker *worker, const struct datagram *datagram, u
 static enum pg_drop validate(struct pg_worker *worker, struct datagram *datagram, uint16_t endpoint)
 {
 	const struct pg_view_endpoint *view = &worker->view->endpoints[endpoint];
-	enum pg_drop drop;
 
-	drop = pg_frame_check(datagram->payload, datagram->payload + datagram->bytes,
+	return pg_frame_check(datagram->payload, datagram->payload + datagram->bytes,
 			      datagram->bytes, PG_C2S, view->guard, &datagram->frame);
-	if (!drop && datagram->frame.opcode == PG_OP_SHAKEHAND)
-		drop = PG_DROP_HANDSHAKE_OFF;
-	return drop;
 }
 
 static bool same_peer(const struct pg_session *line, const struct pg_engine_source *source)
@@ -86,7 +82,7 @@ static struct pg_entry *find_entry(struct pg_worker *worker, struct datagram *da
 	/* one that is being handed over waits behind the session, in our own inbox */
 	if (owner != PG_OWNER_NONE &&
 	    (owner != worker->index || pg_worker_arriving(worker, slot))) {
-		forward(worker, datagram, owner);
+		pg_worker_forward(worker, datagram, owner);
 		return NULL;
 	}
 	entry = owner == PG_OWNER_NONE ? NULL : pg_worker_entry(worker, slot);
@@ -126,12 +122,24 @@ static void take_control(struct pg_worker *worker, struct datagram *datagram)
 		pg_worker_reject(worker, entry, PG_DROP_SESSION_STATE);
 		return;
 	}
+	if (datagram->frame.opcode == PG_OP_HANDSHAKE) {
+		drop = pg_worker_take_final(worker, datagram);
+		if (drop)
+			pg_worker_reject(worker, entry, drop);
+		return;
+	}
 	if (!guard_right(entry, datagram)) {
 		pg_worker_reject(worker, entry, PG_DROP_GUARD);
 		return;
 	}
-	if (datagram->source.pinned && datagram->frame.has_guard)
+	if (datagram->source.pinned && datagram->frame.has_guard) {
 		entry->route = datagram->route;
+		pg_worker_confirm(worker, entry);
+	}
+	if (entry->half_open) {
+		pg_worker_reject(worker, entry, PG_DROP_SESSION_STATE);
+		return;
+	}
 	drop = pg_engine_control(&entry->engine, &datagram->frame, datagram->payload,
 				 &datagram->source);
 	if (drop)
@@ -169,6 +177,10 @@ void pg_worker_take(struct pg_worker *worker, struct datagram *datagram)
 	enum pg_drop drop;
 
 	worker->counts.frames_received++;
+	if (datagram->bytes > PG_AT_OPCODE && datagram->payload[PG_AT_OPCODE] == PG_OP_SHAKEHAND) {
+		pg_worker_take_shakehand(worker, datagram);
+		return;
+	}
 	if (datagram->endpoint) {
 		/* from a socket: nothing was validated yet */
 		drop = validate(worker, datagram, datagram->endpoint);
@@ -192,6 +204,10 @@ void pg_worker_take(struct pg_worker *worker, struct datagram *datagram)
 	}
 	datagram->entry = entry;
 	datagram->source.pinned = same_peer(entry->engine.line, &datagram->source);
+	if (entry->half_open && !datagram->source.pinned) {
+		pg_worker_reject(worker, entry, PG_DROP_PEER_MISMATCH);
+		return;
+	}
 	pg_worker_touch(worker, entry);
 	if (datagram->frame.opcode == PG_OP_DATA)
 		take_data(worker, datagram);
@@ -214,6 +230,8 @@ static void apply(struct pg_worker *worker, struct datagram *datagram, int resul
 	datagram->source.pinned = same_peer(entry->engine.line, &datagram->source);
 	if (!result)
 		entry->route = datagram->route;
+	if (!result && datagram->source.pinned)
+		pg_worker_confirm(worker, entry);
 	drop = pg_engine_data(&entry->engine, &datagram->frame, datagram->payload,
 			      &datagram->source, result, &acked);
 	if (drop) {

@@ -54,12 +54,14 @@ int pg_worker_put(struct pg_worker *worker, struct pg_entry *entry, uint32_t pla
 }
 
 /* An application hears of a session before the first record of it. */
-static void announce(struct pg_worker *worker, struct pg_entry *entry)
+void pg_worker_announce(struct pg_worker *worker, struct pg_entry *entry)
 {
 	struct pg_engine_event event = { .kind = PG_APP_SESSION_OPEN };
 	struct pg_peer peer;
 	char text[PG_PEER_TEXT];
 
+	if (entry->half_open)
+		return;
 	for (uint32_t place = 0; place <= worker->view->route_count; place++) {
 		struct pg_app_out *out = pg_delivery_out(&worker->delivery, entry->endpoint, place);
 
@@ -130,7 +132,7 @@ static void op_event(struct pg_engine *engine, const struct pg_engine_event *eve
 	if (event->kind == PG_APP_GAP)
 		entry->gaps++;
 	if (view->deliver == PG_DELIVER_APP)
-		announce(worker, entry);
+		pg_worker_announce(worker, entry);
 	if (event->kind == PG_APP_MESSAGE && view->format == PG_FORMAT_MESSAGE)
 		pg_worker_take_messages(worker, entry, event);
 	else if (event->kind == PG_APP_MESSAGE && view->deliver == PG_DELIVER_APP)
@@ -166,8 +168,8 @@ static uint8_t *op_frame_alloc(struct pg_engine *engine)
 	return worker->frame_room + PAYLOAD_ROOM;
 }
 
-static void fill_sockaddr(const struct pg_session *line, int family, struct sockaddr_storage *to,
-			  socklen_t *ret_bytes)
+static void fill_sockaddr(const uint64_t peer[2], uint16_t port_be, int family,
+			  struct sockaddr_storage *to, socklen_t *ret_bytes)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)to;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)to;
@@ -175,14 +177,14 @@ static void fill_sockaddr(const struct pg_session *line, int family, struct sock
 	memset(to, 0, sizeof(*to));
 	if (family == AF_INET) {
 		v4->sin_family = AF_INET;
-		v4->sin_port = line->peer_port_be;
-		v4->sin_addr.s_addr = line->peer[1] >> 32;
+		v4->sin_port = port_be;
+		v4->sin_addr.s_addr = peer[1] >> 32;
 		*ret_bytes = sizeof(*v4);
 		return;
 	}
 	v6->sin6_family = AF_INET6;
-	v6->sin6_port = line->peer_port_be;
-	memcpy(&v6->sin6_addr, line->peer, sizeof(v6->sin6_addr));
+	v6->sin6_port = port_be;
+	memcpy(&v6->sin6_addr, peer, sizeof(v6->sin6_addr));
 	*ret_bytes = sizeof(*v6);
 }
 
@@ -214,10 +216,11 @@ static void fill_pktinfo(struct msghdr *message, const struct pg_route *route)
 	}
 }
 
-static void send_by_kernel(struct pg_worker *worker, const struct pg_entry *entry, uint8_t *frame,
-			   uint32_t bytes)
+void pg_worker_send_by_kernel(struct pg_worker *worker, uint16_t endpoint,
+			      const struct pg_route *route, const uint64_t peer[2],
+			      uint16_t peer_port_be, uint8_t *frame, uint32_t bytes)
 {
-	const struct pg_view_endpoint *view = &worker->view->endpoints[entry->endpoint];
+	const struct pg_view_endpoint *view = &worker->view->endpoints[endpoint];
 	uint8_t control[64] __attribute__((aligned(8))) = { 0 };
 	struct iovec vector = { .iov_base = frame, .iov_len = bytes };
 	struct sockaddr_storage to;
@@ -233,9 +236,9 @@ static void send_by_kernel(struct pg_worker *worker, const struct pg_entry *entr
 		worker->counts.transmit_full++;
 		return;
 	}
-	fill_sockaddr(entry->engine.line, view->family == 4 ? AF_INET : AF_INET6, &to,
+	fill_sockaddr(peer, peer_port_be, view->family == 4 ? AF_INET : AF_INET6, &to,
 		      &message.msg_namelen);
-	fill_pktinfo(&message, &entry->route);
+	fill_pktinfo(&message, route);
 	if (sendmsg(view->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		worker->counts.transmit_full++;
 }
@@ -255,7 +258,8 @@ static void op_frame_send(struct pg_engine *engine, uint8_t *frame, uint32_t byt
 		entry->bytes_out += bytes;
 	}
 	if (!worker->frame_from_xsk) {
-		send_by_kernel(worker, entry, frame, bytes);
+		pg_worker_send_by_kernel(worker, entry->endpoint, &entry->route, peer,
+					 line->peer_port_be, frame, bytes);
 		return;
 	}
 	start = pg_packet_finish(frame, bytes, &entry->route, peer, line->peer_port_be);
@@ -392,19 +396,31 @@ const struct pg_engine_ops pg_worker_engine_ops = {
 /* --- life of a session -------------------------------------------------------------------------
  */
 
+/* Unix time when the session has lasted, or been silent, long enough; 0 = never. */
+static uint64_t ends_ms(const struct pg_entry *entry)
+{
+	uint64_t active = entry->engine.last_active_ms, idle;
+
+	if (entry->half_open)
+		return 0; /* the handshake server has its time */
+	if (!entry->idle_ms)
+		return entry->expires_ms;
+	idle = (active > entry->created_ms ? active : entry->created_ms) + entry->idle_ms;
+	return entry->expires_ms && entry->expires_ms < idle ? entry->expires_ms : idle;
+}
+
 void pg_worker_rearm(struct pg_worker *worker, struct pg_entry *entry)
 {
 	uint64_t deadline = entry->engine.deadline_ms;
-	uint64_t left;
+	uint64_t left, ends;
 
 	if (entry->linger_until_ms) {
 		pg_timer_set(&worker->wheel, &entry->timer, entry->linger_until_ms);
 		return;
 	}
-	if (entry->expires_ms) {
-		left = entry->expires_ms > worker->env.unix_ms
-			       ? entry->expires_ms - worker->env.unix_ms
-			       : 0;
+	ends = ends_ms(entry);
+	if (ends) {
+		left = ends > worker->env.unix_ms ? ends - worker->env.unix_ms : 0;
 		if (worker->env.now_ms + left < deadline)
 			deadline = worker->env.now_ms + left;
 	}
@@ -471,6 +487,15 @@ static void forget(struct pg_worker *worker, struct pg_entry *entry)
 	worker->unowned = entry;
 }
 
+void pg_worker_forget_half_open(struct pg_worker *worker, struct pg_entry *entry)
+{
+	if (worker->handshakes)
+		pg_handshake_server_drop(worker->handshakes, entry->place, entry->id);
+	pg_engine_done(&entry->engine);
+	atomic_fetch_sub(&worker->table->sessions, 1);
+	forget(worker, entry);
+}
+
 void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry)
 {
 	struct pg_engine_event event = { .kind = PG_APP_SESSION_CLOSED, .length = 1 };
@@ -478,6 +503,10 @@ void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry)
 
 	if (!entry->closed || entry->linger_until_ms)
 		return;
+	if (entry->half_open) {
+		pg_worker_forget_half_open(worker, entry);
+		return;
+	}
 	event.bytes = &entry->close_code;
 	op_event(engine, &event);
 	__atomic_store_n(&engine->line->state, PG_SESSION_CLOSE, __ATOMIC_RELEASE);
@@ -490,12 +519,15 @@ void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry)
 
 void pg_worker_fire(struct pg_worker *worker, struct pg_entry *entry)
 {
+	uint64_t ends;
+
 	if (entry->linger_until_ms) {
 		forget(worker, entry);
 		return;
 	}
 	pg_worker_touch(worker, entry);
-	if (entry->expires_ms && worker->env.unix_ms >= entry->expires_ms)
+	ends = ends_ms(entry);
+	if (ends && worker->env.unix_ms >= ends)
 		pg_engine_close(&entry->engine, PG_GOAWAY_EXPIRED);
 	else if (entry->engine.deadline_ms <= worker->env.now_ms)
 		pg_engine_timer(&entry->engine);
@@ -559,18 +591,21 @@ int pg_worker_add(struct pg_worker *worker, const struct pg_session_add *add)
 	struct pg_session_table *table = worker->table;
 	struct pg_entry *entry = add->entry;
 	struct pg_entry *old = pg_worker_entry(worker, entry->slot);
+	uint8_t none = PG_OWNER_NONE;
 
 	if (old && !old->linger_until_ms)
 		return -EEXIST;
 	if (old)
 		forget(worker, old);
+	/* another worker's handshake may have taken the slot meanwhile */
+	if (!atomic_compare_exchange_strong(&table->owners[entry->slot], &none, worker->index))
+		return -EEXIST;
 	start_engine(worker, add);
 	atomic_store(&table->entries[entry->slot], entry);
-	atomic_store(&table->owners[entry->slot], worker->index);
 	atomic_fetch_add(&table->sessions, 1);
 	if (add->adopt && table->adopt_first)
 		adopt_streams(worker, entry);
-	announce(worker, entry);
+	pg_worker_announce(worker, entry);
 	pg_engine_adopted(&entry->engine);
 	if (add->saved) {
 		/* its counter stands beyond what was reserved: have a block before it sends */

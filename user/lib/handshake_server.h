@@ -80,16 +80,16 @@ struct pg_handshake_ops {
 	void (*expired)(void *owner, uint32_t session);
 };
 
-/* X(name, metric suffix, help): shakehands by what became of them */
-#define PG_HANDSHAKE_COUNTERS(X)                                                                   \
-	X(shakehands, "shakehands", "shakehands that reached the agent")                           \
-	X(opened, "handshakes_opened", "shakehands that opened a session, not yet confirmed")      \
-	X(ready, "handshakes_ready", "sessions that their client confirmed")                       \
-	X(repeated, "handshakes_repeated", "shakehands that came again and got the same answer")   \
-	X(cookies_sent, "cookies_sent", "shakehands that the agent answered with a cookie")        \
-	X(denied, "handshakes_denied", "shakehands whose token was refused")                       \
-	X(busy, "handshakes_busy", "shakehands told to try later: a bound or the rate is reached") \
-	X(expired, "handshakes_expired", "sessions that no client confirmed in time")
+/* Shakehands by what became of them: X(name) */
+#define PG_HANDSHAKE_COUNTERS(X)                                                \
+	X(shakehands)	/* all of them */                                       \
+	X(opened)	/* opened a session, not yet confirmed */               \
+	X(ready)	/* sessions that their client confirmed */              \
+	X(repeated)	/* came again and got the same answer */                \
+	X(cookies_sent) /* answered with a cookie */                            \
+	X(denied)	/* their token was refused */                           \
+	X(busy)		/* told to try later: a bound or the rate is reached */ \
+	X(expired)	/* sessions that no client confirmed in time */
 
 struct pg_handshake_counters {
 #define PG_X(name, ...) uint64_t name;
