@@ -73,7 +73,7 @@ static __always_inline enum step step_shield(struct pkt *pkt)
 
 	if (verdict < 0)
 		return refuse(pkt, -verdict);
-	return verdict == SHIELD_PASS ? PASS : verdict == SHIELD_ANSWER ? COOKIE : ABORT;
+	return verdict == SHIELD_PASS ? PASS : verdict == SHIELD_ANSWER ? SYN_COOKIE : ABORT;
 }
 
 static __always_inline enum step step_endpoint(struct pkt *pkt)

@@ -2,18 +2,7 @@
 #ifndef PG_FRAME_BPF_H
 #define PG_FRAME_BPF_H
 
-#include "limits.bpf.h"
-#include "packet.bpf.h"
-
-/* A shakehand matches no session: its source's bucket decides whether the agent sees it. */
-static __always_inline enum step step_shakehand(struct pkt *pkt)
-{
-	if (!pkt->endpoint->handshake)
-		return refuse(pkt, PG_DROP_HANDSHAKE_OFF);
-	if (unmatched(pkt) == PG_DROP_RATE_LIMITED)
-		return refuse(pkt, PG_DROP_RATE_LIMITED);
-	return STEER;
-}
+#include "handshake.bpf.h"
 
 static __always_inline enum step step_frame(struct pkt *pkt)
 {

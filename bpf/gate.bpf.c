@@ -56,6 +56,8 @@ int pg_gate(struct xdp_md *ctx)
 	case ACK:
 		return ack_duplicate(ctx, &pkt, bytes);
 	case COOKIE:
+		return answer_cookie(ctx, &pkt, bytes);
+	case SYN_COOKIE:
 		count_one(PG_COUNT_SHIELD_COOKIES, bytes);
 		return XDP_TX;
 	case DROP:

@@ -7,15 +7,16 @@
 
 /*
  * What the steps of the gate know of the packet so far. A step returns NEXT, or ends the walk with
- * PASS (not ours), STEER (to the agent), ACK, COOKIE, ABORT or refuse(pkt, reason).
+ * PASS (not ours), STEER (to the agent), ACK, COOKIE, SYN_COOKIE, ABORT or refuse(pkt, reason).
  */
 enum step {
 	NEXT,
 	PASS,
 	STEER,
-	ACK,	/* a duplicate, acked from here */
-	COOKIE, /* a SYN, answered from here */
-	ABORT,	/* impossible */
+	ACK,	    /* a duplicate, acked from here */
+	COOKIE,	    /* a shakehand, answered from here with a cookie */
+	SYN_COOKIE, /* a SYN, answered from here */
+	ABORT,	    /* impossible */
 	DROP,
 };
 

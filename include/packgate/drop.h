@@ -39,6 +39,8 @@
 	  "under a shield: of no connection, and without a valid cookie")                          \
 	X(SHIELD_FULL, 26, "shield_full", "under a shield: SYN, but the accept queue is full")     \
 	X(SHIELD_SYN, 27, "shield_syn", "under a shield: SYN or fragment that cannot be answered") \
+	X(COOKIE_UNANSWERED, 30, "cookie_unanswered",                                              \
+	  "shakehand without a valid cookie, its headers too rare to be answered")                 \
 	X(TAG, 40, "tag", "AEAD authentication failed")                                            \
 	X(NO_APPLICATION, 41, "no_application", "no application reads this endpoint")              \
 	X(APP_FULL, 42, "app_full", "the application's queue is full")                             \
@@ -85,7 +87,9 @@ enum pg_drop {
 	X(ABORTED, 4, "aborted", "impossible states")                                             \
 	X(EVENTS_LOST, 5, "events_lost", "sampled drops that found the event ring full")          \
 	X(ACKS, 6, "acks", "duplicates that the gate acked itself, without the agent")            \
-	X(SHIELD_COOKIES, 7, "shield_cookies", "SYNs answered by a cookie")
+	X(SHIELD_COOKIES, 7, "shield_cookies", "SYNs answered by a cookie")                       \
+	X(SHAKEHANDS, 10, "shakehands", "shakehands for endpoints that take them")                \
+	X(COOKIES, 11, "cookies", "shakehands that the gate answered with a cookie itself")
 
 enum pg_counter {
 #define PG_X(name, number, ...) PG_COUNT_##name = number,

@@ -275,9 +275,10 @@ def check_restart(bench):
     expect(session_id(half) not in bench.states(), "the half-open session is still there")
 
 
-def check_cookie(bench):
-    """Always demanded: the first shakehand gets a cookie, the second the session."""
-    peer = bench.opening(GUARDED)
+def check_cookie(bench, where, vlans=()):
+    """Always demanded: the first shakehand gets a cookie from the gate, the second the session."""
+    before = bench.total("packgate_shakehands_total")
+    peer = bench.opening(where, vlans=vlans)
     opening = peer.session
     peer.send(opening.shakehand())
     answer = peer.expect((HANDSHAKE, 0, None))
@@ -288,6 +289,7 @@ def check_cookie(bench):
         opening.cookie = wrong
         peer.send(opening.shakehand())
         expect_equal(peer.expect((HANDSHAKE, 0, None)).payload[0], witness_handshake.COOKIE, "code")
+    expect_equal(bench.total("packgate_shakehands_total"), before, "shakehands at the agent")
     opening.cookie = right
     peer.send(opening.shakehand())
     peer.expect((HANDSHAKE, 0, None))
@@ -295,6 +297,18 @@ def check_cookie(bench):
     peer.session = opening.session(bench.ledger)
     peer.send(opening.final(peer.session))
     echo(peer, b"with a cookie")
+    expect_equal(peer.seen_vlans, {tuple(vlans)}, "VLAN tags of the answers")
+
+
+def check_cookie_options(bench):
+    """IP options: the gate answers nothing, and counts it."""
+    peer = bench.opening(GUARDED)
+    peer.options = bytes([1, 1, 1, 0])
+    before = bench.agent.scrape().drops().get("cookie_unanswered", 0)
+    peer.send(peer.session.shakehand())
+    peer.expect_silence(SILENCE_SECONDS)
+    after = bench.agent.scrape().drops()["cookie_unanswered"]
+    expect_equal(after - before, 1, "dropped as cookie_unanswered")
 
 
 def check_key_rotation(bench, keys, reload_with):
@@ -322,7 +336,7 @@ def check_bad_reload(bench, configure):
 def check_counts(bench):
     metrics = bench.agent.scrape()
     for name in ("shakehands", "handshakes_opened", "handshakes_ready", "handshakes_denied",
-                 "handshakes_repeated", "cookies_sent"):
+                 "handshakes_repeated", "gate_cookies", "gate_shakehands"):
         expect(metrics.total("packgate_%s_total" % name) > 0, "%s is 0", name)
     expect_equal(metrics.total("packgate_sessions_not_stored_total"), 0, "sessions not stored")
 
@@ -391,7 +405,11 @@ def checks(report, bench, keys, configure, reload_with):
     report.check("keys rotate", check_key_rotation, bench, keys, reload_with)
     report.check("a bad reload", check_bad_reload, bench, configure)
     reload_with({"cookie": "always"})
-    report.check("cookie", check_cookie, bench)
+    for label, where, vlans in (("IPv4", GUARDED, ()), ("IPv6", MATRIX[1], ()),
+                                ("guard off", PLAIN, ()),
+                                ("VLAN", GUARDED, ((ETH_P_8021Q, 7),))):
+        report.check("cookie, " + label, check_cookie, bench, where, vlans)
+    report.check("cookie, IP options", check_cookie_options, bench)
     report.check("counters", check_counts, bench)
     report.check("restart", check_restart, bench)
 

@@ -66,22 +66,6 @@ static void engine_options(const struct pg_config *config, struct pg_engine_opti
 	pg_engine_options_default(options);
 }
 
-/* Pinned secrets stay good: a client that holds a cookie of theirs need not ask again. */
-static int start_cookies(struct pg_agent *agent)
-{
-	agent->cookie_renewed_ms = pg_agent_now_ms();
-	return agent->maps->adopted ? pg_cookie_renew(&agent->maps->shared->cookies)
-				    : pg_cookie_start(&agent->maps->shared->cookies);
-}
-
-static void renew_cookies(struct pg_agent *agent)
-{
-	if (pg_agent_now_ms() - agent->cookie_renewed_ms < PG_COOKIE_EPOCH_MS)
-		return;
-	if (!pg_cookie_renew(&agent->maps->shared->cookies))
-		agent->cookie_renewed_ms = pg_agent_now_ms();
-}
-
 static int open_kernel(struct pg_agent *agent, struct pg_error *error)
 {
 	const struct pg_config *config = agent->config;
@@ -97,7 +81,7 @@ static int open_kernel(struct pg_agent *agent, struct pg_error *error)
 		return err;
 	set_clock(agent);
 	publish_limits(agent, config);
-	err = start_cookies(agent);
+	err = pg_cookies_start(agent);
 	if (err)
 		return pg_error_set(error, err, "OpenSSL gives no random bytes");
 	err = pg_session_table_new(agent->maps, &agent->table);
@@ -206,6 +190,7 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 	if (err)
 		return err;
 	pg_endpoints_clean(agent);
+	pg_cookies_tick(agent);
 	err = pg_sessions_restore(agent, error);
 	if (!err)
 		err = start_workers(agent, error);
@@ -327,7 +312,7 @@ void pg_agent_tick(struct pg_agent *agent)
 {
 	pg_agent_lock(agent);
 	set_clock(agent);
-	renew_cookies(agent);
+	pg_cookies_tick(agent);
 	pg_interfaces_tick(agent);
 	pg_agent_unlock(agent);
 }
@@ -415,6 +400,8 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 		config = old;
 		pg_shield_apply(agent, agent->config);
 	}
+	if (!err)
+		pg_cookies_tick(agent);
 	pg_agent_unlock(agent);
 	pg_config_free(config);
 	if (err)

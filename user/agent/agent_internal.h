@@ -37,6 +37,15 @@ struct endpoint {
 	const struct pg_app_connection *apps[PG_APP_PLACES]; /* by the socket they came to */
 };
 
+/* Whether the gate demands cookies, and since when. */
+struct pg_cookie_watch {
+	uint64_t renewed_ms; /* monotonic; the epoch began */
+	uint64_t looked_ms;  /* monotonic; shakehands were counted */
+	uint64_t quiet_ms;   /* monotonic; last moment with a reason for cookies */
+	bool due;	     /* as the log was told */
+	uint64_t shakehands; /* of the gate, then */
+};
+
 struct pg_agent {
 	pthread_mutex_t lock;
 	char config_path[PG_CONFIG_PATH_MAX];
@@ -56,7 +65,7 @@ struct pg_agent {
 	struct endpoint endpoints[PG_ENDPOINTS_MAX];
 	struct pg_view *view;
 	struct pg_handshake_view *handshake; /* of the view; NULL = none */
-	uint64_t cookie_renewed_ms;
+	struct pg_cookie_watch cookies;
 	struct pg_worker *workers[PG_WORKERS_MAX];
 	uint32_t worker_count;
 	uint64_t started_ms, adopted, restored, removed;
@@ -118,6 +127,14 @@ void pg_sessions_restored(struct pg_agent *agent);
 /* Saves every session's window at a clean stop; after the workers stopped. */
 void pg_sessions_save(struct pg_agent *agent);
 void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index);
+
+/* --- agent_cookie.c ----------------------------------------------------------------------------
+ */
+
+/* Secrets for this process: pinned ones stay good for their time. -EIO without random bytes. */
+int pg_cookies_start(struct pg_agent *agent);
+/* Once a second: begins epochs, and decides whether the gate demands cookies; lock held. */
+void pg_cookies_tick(struct pg_agent *agent);
 
 /* --- agent_events.c ----------------------------------------------------------------------------
  */

@@ -64,6 +64,7 @@ struct pg_session_table {
 	_Atomic uint8_t *owners;		 /* by slot: index of a worker, or PG_OWNER_NONE */
 	_Atomic(struct pg_entry *) *entries;	 /* by slot */
 	_Atomic uint64_t sessions, streams_used; /* living */
+	_Atomic uint64_t cookie_wanted_ms; /* monotonic; a worker last saw a reason for cookies */
 
 	/* at start alone: pinned streams of a session slot, each index + 1 */
 	uint32_t *adopt_first, *adopt_next;

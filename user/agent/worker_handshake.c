@@ -162,6 +162,16 @@ static uint16_t find_endpoint(const struct pg_worker *worker, const struct pg_ro
 	return wildcard;
 }
 
+/* A worker's reason for cookies is the gate's from the next shakehand on. */
+static void want_cookies(struct pg_worker *worker)
+{
+	if (worker->view->handshake->rules.cookie != PG_COOKIE_DEMAND_AUTO ||
+	    !pg_handshake_server_demands(worker->handshakes, worker->env.now_ms))
+		return;
+	atomic_store(&worker->table->cookie_wanted_ms, worker->env.now_ms);
+	worker->table->maps->shared->cookie_due = 1;
+}
+
 static void serve(struct pg_worker *worker, struct datagram *datagram, uint16_t index)
 {
 	const struct pg_view_endpoint *endpoint = &worker->view->endpoints[index];
@@ -196,6 +206,7 @@ static void serve(struct pg_worker *worker, struct datagram *datagram, uint16_t 
 		pg_worker_forward(worker, datagram, to);
 		return;
 	}
+	want_cookies(worker);
 	/* what waits for the AEAD refers to sessions that may end their time now */
 	pg_worker_run(worker);
 	drop = pg_handshake_server_take(worker->handshakes, &arrival.question, answer, &bytes);
