@@ -12,6 +12,9 @@
 #include "metrics.h"
 #include "metrics_text.h"
 
+#define TEXT_OF(x) #x
+#define TEXT(x)	   TEXT_OF(x)
+
 /* --- a snapshot in which every value is another -------------------------------------------------
  */
 
@@ -143,8 +146,9 @@ static bool has_line(const char *text, const char *line)
 static void test_values(void **state)
 {
 	static const char *const lines[] = {
-		"packgate_build_info{version=\"9.8.7\",abi=\"1\",aead_backend=\"\","
-		"instance=\"line\\nbreak\"} 1",
+		"packgate_build_info{version=\"9.8.7\",abi=\"" TEXT(
+			PG_ABI) "\",aead_backend=\"\","
+				"instance=\"line\\nbreak\"} 1",
 		"packgate_start_time_seconds 1700000000.123",
 		"packgate_workers_alive 0",
 		"packgate_limit{name=\"sessions\"} 4096",
