@@ -200,8 +200,10 @@ PG_PUBLIC int pg_client_connect(const struct pg_client_options *options,
 				struct pg_client **ret_client, struct pg_client_error *error);
 
 /*
- * Waits until every reliable packet is acked or has failed; events wait meanwhile. 0, -ETIMEDOUT,
- * -ESHUTDOWN the session ended before.
+ * Waits until every reliable packet is acked or has failed. Events wait meanwhile, and when they
+ * fill receive_buffer_bytes nothing more is received: with a server that answers much, take events
+ * by pg_client_wait until statistics say that nothing is unsettled. 0, -ETIMEDOUT, -ESHUTDOWN the
+ * session ended before.
  */
 PG_PUBLIC int pg_client_flush(struct pg_client *client, int timeout_ms);
 

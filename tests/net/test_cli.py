@@ -30,7 +30,7 @@ DOC = os.path.join(ROOT, "docs", "control-api.md")
 GAME, COUNTED = endpoint("game", 4000), endpoint("news", 4001, guard="off", policy="monotonic")
 VERBS = ("status", "attach", "confirm", "detach", "reload", "endpoint list", "session add",
          "session list", "session show", "session close", "stream list", "listeners", "drops",
-         "metrics", "keygen", "doctor", "decode", "ping", "demo")
+         "metrics", "keygen", "doctor", "decode", "ping", "connect", "perf", "demo")
 DONE, FAILED, USAGE, UNREACHABLE = range(4)
 BODY_MAX, HEADERS_MAX, CLIENTS_MAX, FOLLOWERS_MAX = 1 << 20, 16 << 10, 64, 8
 

@@ -29,6 +29,8 @@ int cmd_token_mint(const struct cli_args *args);
 int cmd_token_verify(const struct cli_args *args);
 int cmd_doctor(const struct cli_args *args);
 int cmd_decode(int argc, char **argv);
+int cmd_connect(const struct cli_args *args);
+int cmd_perf(const struct cli_args *args);
 int cmd_ping(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client_options.h"
 #include "commands.h"
 
 #define WORDS_MAX 64
@@ -110,6 +111,24 @@ static const struct cli_option token_verify_options[] = {
 	END,
 };
 
+static const struct cli_option connect_options[] = {
+	CLIENT_OPTIONS,
+	{ "send", "FILE", "send a file instead of stdin" },
+	{ "streams", "N", "cut the file in N parts, one a stream, in order of stream ids" },
+	{ "packet", "BYTES", "of a packet sent (default: what one frame carries)" },
+	{ "recv", "FILE", "write what comes to FILE (- is stdout) until the session ends" },
+	{ "linger", "MS", "silence after stdin's end before closing (default 500)" },
+	END,
+};
+
+static const struct cli_option perf_options[] = {
+	CLIENT_OPTIONS,
+	{ "seconds", "N", "time for each phase, 1 to 3600 (default 5)" },
+	{ "size", "BYTES", "of a packet, 16 to 65536 (default 256)" },
+	{ "streams", "N", "send on N streams instead of the session" },
+	END,
+};
+
 static const struct cli_option doctor_options[] = {
 	{ "config", "FILE", "examine the interfaces and endpoints of this configuration" },
 	END,
@@ -153,6 +172,10 @@ static const struct cli_command commands[] = {
 	  0 },
 	{ "token verify", "[TOKEN]", 0, 1, "judge a token as the agent does; default: from stdin",
 	  token_verify_options, cmd_token_verify, 0 },
+	{ "connect", "HOST:PORT", 1, 1, "stdin and stdout over a session, as nc does for TCP",
+	  connect_options, cmd_connect, 0 },
+	{ "perf", "HOST:PORT", 1, 1, "measure throughput, loss and round trips of a session",
+	  perf_options, cmd_perf, 0 },
 	{ "ping", "HOST:PORT", 0, 0, "measure a server as a client of it", NULL, 0, cmd_ping },
 	{ "doctor", "[INTERFACE...]", 0, CLI_OPERANDS_MAX,
 	  "examine this machine and say what to do", doctor_options, cmd_doctor, 0 },

@@ -18,7 +18,7 @@
 #define BATCH	    64	  /* datagrams of one system call */
 #define ROUNDS_MAX  16	  /* such calls of one pg_client_process */
 #define KEYS_CACHED 64	  /* expanded AEAD keys, 1 KiB each */
-#define EVENT_BYTES 4096  /* an event is counted with so much besides its bytes */
+#define EVENT_BYTES 128	  /* an event is counted with so much besides its bytes */
 #define ANSWERS_MS  10000 /* a server repeats its handshake so long after READY */
 
 struct event {

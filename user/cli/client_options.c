@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "aead.h"
+#include "cleanup.h"
+#include "client_options.h"
+#include "peer.h"
+
+/* A whole small file without its last line end. */
+static int read_text(const char *verb, const char *path, char *text, size_t room)
+{
+	PG_CLOSE int opened = -1;
+	size_t used = 0;
+	ssize_t n;
+
+	if (strcmp(path, "-")) {
+		opened = open(path, O_RDONLY | O_CLOEXEC);
+		if (opened < 0)
+			return cli_fail(CLI_FAILED, "%s: open %s: %s", verb, path, strerror(errno));
+	}
+	while ((n = read(opened < 0 ? STDIN_FILENO : opened, text + used, room - used)) > 0) {
+		used += (size_t)n;
+		if (used == room)
+			return cli_fail(CLI_FAILED, "%s: %s is longer than %zu bytes", verb, path,
+					room - 1);
+	}
+	if (n < 0)
+		return cli_fail(CLI_FAILED, "%s: read %s: %s", verb, path, strerror(errno));
+	while (used && strchr("\r\n \t", text[used - 1]))
+		used--;
+	text[used] = 0;
+	return CLI_DONE;
+}
+
+/* Hex digits as they are, or the file that holds them. */
+static int read_key(const char *verb, const char *name, const char *given, uint8_t key[32])
+{
+	char text[256];
+	int rc;
+
+	if (peer_parse_secret(given, key))
+		return CLI_DONE;
+	if (strlen(given) == 64 && strspn(given, "0123456789abcdefABCDEF") > 8)
+		return cli_fail(CLI_USAGE, "%s: --%s must be 64 hex digits or a file", verb, name);
+	rc = read_text(verb, given, text, sizeof(text));
+	if (!rc && !peer_parse_secret(text, key))
+		rc = cli_fail(CLI_FAILED, "%s: %s does not hold 64 hex digits", verb, given);
+	OPENSSL_cleanse(text, sizeof(text));
+	return rc;
+}
+
+static int read_id(const char *verb, const struct cli_args *args, const char *name,
+		   uint16_t *ret_id)
+{
+	const char *text = cli_option(args, name);
+	unsigned long long id;
+
+	if (!text)
+		return cli_fail(CLI_USAGE, "%s: --%s is missing for a provisioned session", verb,
+				name);
+	if (!cli_number(text, 1, 65535, &id))
+		return cli_fail(CLI_USAGE, "%s: --%s must be 1 to 65535, not \"%s\"", verb, name,
+				text);
+	*ret_id = (uint16_t)id;
+	return CLI_DONE;
+}
+
+static int read_provisioned(const char *verb, const struct cli_args *args,
+			    struct client_credentials *credentials)
+{
+	struct pg_client_options *options = &credentials->options;
+	int rc = read_id(verb, args, "client-id", &options->client_id);
+
+	if (!rc)
+		rc = read_id(verb, args, "server-id", &options->server_id);
+	if (!rc)
+		rc = read_key(verb, "secret-file", cli_option(args, "secret-file"),
+			      credentials->secret);
+	options->secret = credentials->secret;
+	return rc;
+}
+
+static int read_in_band(const char *verb, const struct cli_args *args,
+			struct client_credentials *credentials)
+{
+	const char *token = cli_option(args, "token"), *path = cli_option(args, "token-file");
+	struct pg_client_options *options = &credentials->options;
+	int rc;
+
+	rc = read_key(verb, "server-key", cli_option(args, "server-key"), credentials->server_key);
+	if (rc)
+		return rc;
+	options->server_key = credentials->server_key;
+	if (token && path)
+		return cli_fail(CLI_USAGE, "%s: --token and --token-file exclude each other", verb);
+	if (token && strlen(token) >= sizeof(credentials->token))
+		return cli_fail(CLI_USAGE, "%s: the token is too long", verb);
+	if (token)
+		strcpy(credentials->token, token);
+	if (path)
+		rc = read_text(verb, path, credentials->token, sizeof(credentials->token));
+	options->token = credentials->token;
+	options->token_bytes = strlen(credentials->token);
+	return rc;
+}
+
+int client_options_read(const char *verb, const struct cli_args *args,
+			struct client_credentials *ret_credentials)
+{
+	bool in_band = cli_option(args, "server-key"), secret = cli_option(args, "secret-file");
+	const char *aead = cli_option(args, "aead");
+	enum pg_aead_algorithm algorithm = 0;
+
+	memset(ret_credentials, 0, sizeof(*ret_credentials));
+	ret_credentials->options = (struct pg_client_options)PG_CLIENT_OPTIONS;
+	ret_credentials->options.server = args->operands[0];
+	ret_credentials->options.source = cli_option(args, "source");
+	ret_credentials->options.unguarded = cli_option(args, "allow-unguarded") != NULL;
+	if (in_band == secret)
+		return cli_fail(CLI_USAGE,
+				"%s: give the server's public key by --server-key, or a "
+				"provisioned session by --client-id, --server-id and --secret-file",
+				verb);
+	if (aead && pg_aead_algorithm_parse(aead, &algorithm))
+		return cli_fail(CLI_USAGE,
+				"%s: --aead must be chacha20-poly1305 or aes-256-gcm, not \"%s\"",
+				verb, aead);
+	ret_credentials->options.aead = aead ? (int)algorithm : PG_CLIENT_AEAD_ANY;
+	return in_band ? read_in_band(verb, args, ret_credentials)
+		       : read_provisioned(verb, args, ret_credentials);
+}
+
+void client_options_wipe(struct client_credentials *credentials)
+{
+	OPENSSL_cleanse(credentials, sizeof(*credentials));
+}
