@@ -98,7 +98,7 @@ static __always_inline enum step step_shakehand(struct pkt *pkt)
 
 	if (!pkt->endpoint->handshake)
 		return refuse(pkt, PG_DROP_HANDSHAKE_OFF);
-	count_one(PG_COUNT_SHAKEHANDS, pkt->frame.bytes);
+	count_one(PG_COUNT_SHAKEHANDS, pkt->ctx->data_end - pkt->ctx->data);
 	if (shared && shared->cookie_due && !cookie_right(pkt->ctx, &pkt->route))
 		return pkt->route.plain ? COOKIE : refuse(pkt, PG_DROP_COOKIE_UNANSWERED);
 	if (unmatched(pkt) == PG_DROP_RATE_LIMITED)

@@ -311,6 +311,7 @@ static inline void gate_reset(struct gate *gate)
 	gate->shared->unmatched_rate = gate->shared->ack_rate = 1000000;
 	gate->shared->without_agent = PG_WITHOUT_DROP;
 	gate->shared->sample_mask = ~0u;
+	gate->shared->cookie_due = 0;
 	gate_set_socket(gate, 0, true);
 	gate_set_port(gate, GUARDED_PORT, places[0].endpoint);
 	EACH_PLACE(place)
@@ -340,7 +341,7 @@ struct verdict {
 	bool would; /* counted only, passed to the kernel */
 	bool steered;
 	uint32_t queue;
-	int counter;
+	int counter, also;
 	bool acked; /* answered by the gate itself */
 };
 
@@ -452,7 +453,7 @@ static inline void gate_save(struct gate *gate, struct gate_state *ret_state)
 static inline void count_verdict(struct gate_state *state, const struct verdict *want,
 				 uint32_t bytes)
 {
-	int at[4] = { -1, -1, -1, -1 };
+	int at[5] = { -1, -1, -1, -1, -1 };
 
 	if (want->drop)
 		at[0] = AT_DROPS + PG_DROP_INDEX(SLOT_UNDER_TEST, want->would, want->drop);
@@ -462,6 +463,8 @@ static inline void count_verdict(struct gate_state *state, const struct verdict 
 		at[2] = AT_STEERED + PG_STEERED_INDEX(SLOT_UNDER_TEST, want->queue);
 	if (want->acked)
 		at[3] = AT_COUNTS + PG_COUNT_INDEX(SLOT_UNDER_TEST, PG_COUNT_ACKS);
+	if (want->also)
+		at[4] = AT_COUNTS + PG_COUNT_INDEX(SLOT_UNDER_TEST, want->also - 1);
 	for (size_t i = 0; i < ARRAY_SIZE(at); i++) {
 		if (at[i] < 0)
 			continue;
