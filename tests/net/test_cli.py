@@ -3,6 +3,7 @@
 """packgate against a running agent: what the API answers is what docs/control-api.md says, every
 verb does its work, every wrong request is refused with a sentence and the agent goes on."""
 
+import base64
 import contextlib
 import glob
 import http.client
@@ -30,7 +31,7 @@ DOC = os.path.join(ROOT, "docs", "control-api.md")
 GAME, COUNTED = endpoint("game", 4000), endpoint("news", 4001, guard="off", policy="monotonic")
 VERBS = ("status", "attach", "confirm", "detach", "reload", "endpoint list", "session add",
          "session list", "session show", "session close", "stream list", "listeners", "drops",
-         "metrics", "keygen", "doctor", "decode", "ping", "connect", "perf", "demo")
+         "metrics", "keygen", "token mint", "token verify", "doctor", "decode", "ping", "connect", "perf", "demo")
 DONE, FAILED, USAGE, UNREACHABLE = range(4)
 BODY_MAX, HEADERS_MAX, CLIENTS_MAX, FOLLOWERS_MAX = 1 << 20, 16 << 10, 64, 8
 
@@ -683,9 +684,39 @@ def check_keygen(bench):
     done = agent.packgate("keygen", path)
     expect(done.code == FAILED and "remove it first" in done.err, "over a key: %r", done.err)
     expect_equal(agent.packgate("keygen").code, USAGE, "keygen alone")
+    expect_equal(agent.packgate("keygen", "--public", path).out.strip(), public, "--public")
+    expect_equal(agent.packgate("keygen", "--public", path, "--secret").code, USAGE, "both")
+    os.chmod(path, 0o644)
+    done = agent.packgate("keygen", "--public", path)
+    expect(done.code == FAILED and "open to others" in done.err, "an open key: %r", done.err)
     secrets = {agent.packgate("keygen", "--secret").out for _ in range(3)}
     expect(len(secrets) == 3 and all(re.fullmatch("[0-9a-f]{64}\n", row) for row in secrets),
            "secrets: %r", secrets)
+
+
+def check_token(bench):
+    """mint and verify agree with each other and with the document, and refuse what they must."""
+    agent, key, public = bench.agent, bench.agent.path("token.key"), bench.agent.path("token.pub")
+    run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
+    run("openssl", "pkey", "-in", key, "-pubout", "-out", public)
+    os.chmod(key, 0o600)
+    mint = ("token", "mint", "--jwt", "ES256", "--key", key)
+    verify = ("token", "verify", "--jwt", "ES256", "--key", public)
+    token = agent.packgate(*mint, "--sub", "alice", "--aud", "game").out.strip()
+    parts = [json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[:2]]
+    expect_equal(parts[0]["alg"], "ES256", "alg")
+    expect(290 < parts[1]["exp"] - time.time() <= 300, "exp: %s", parts[1])
+    expect_equal((parts[1]["sub"], parts[1]["aud"]), ("alice", "game"), "sub and aud")
+    expect_equal(agent.packgate(*verify, "--aud", "game", token).out, "alice\n", "the user")
+    done = agent.packgate(*verify, "--json", stdin=token + "\n")
+    expect_equal(done.json, {"user": "alice"}, "--json, from stdin")
+    for words, phrase in ((("--aud", "chat", token), "aud"), ((token[:-9] + "AAAAAAAAA",),
+                          "signature"), (("a.b.c",), "compact form"), (("x" * 901,), "900")):
+        done = agent.packgate(*verify, *words)
+        expect(done.code == FAILED and phrase in done.err, "%s: %d %r", phrase, done.code, done.err)
+    for words in (("token", "mint"), ("token", "verify", token), (*mint, "--sub", "a", "--expires",
+                  "0"), ("token", "verify", "--list", key, "--key", key, token)):
+        expect_equal(agent.packgate(*words).code, USAGE, " ".join(words[:3]))
 
 
 def findings(done):
@@ -808,7 +839,7 @@ CHECKS = (check_documented_keys, check_json_is_the_api, check_tables, check_exit
           check_unreachable, check_help, check_session_add, check_session_refusals,
           check_all_or_nothing, check_malformed_requests, check_hostile_clients, check_attach,
           check_reload, check_follow, check_follow_limit, check_drop_counts, check_metrics,
-          check_health, check_keygen, check_doctor, check_doctor_config,
+          check_health, check_keygen, check_token, check_doctor, check_doctor_config,
           check_detach_without_agent, check_detach_all, check_dotted_name)
 
 

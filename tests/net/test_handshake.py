@@ -137,6 +137,21 @@ def check_no_wish(bench):
     expect_equal(opening.terms["aead"], 1, "AEAD without a wish")
 
 
+def check_small_payload(bench):
+    """The smaller MAX_PAYLOAD_LEN holds: an echo of more comes in fragments that fit."""
+    small = 200
+    peer, _ = bench.ready(GUARDED, more=witness_handshake.parameters((1, small)))
+    peer.send(peer.session.data(bytes(300)))
+    sizes = []
+    while sum(sizes) < 300:
+        frame = peer.receive()
+        expect(frame is not None, "waited for the echo, %r came", sizes)
+        expect(len(frame.payload) <= small, "a payload of %d bytes", len(frame.payload))
+        if frame.op == DATA:
+            sizes.append(len(frame.plain))
+    expect(len(sizes) >= 2, "one frame of %d bytes", sizes[0])
+
+
 # --- repeats -------------------------------------------------------------------------------------
 
 def check_repeats(bench):
@@ -386,6 +401,7 @@ def checks(report, bench, keys, configure, reload_with):
     report.check("an unguarded ping does not", check_control_unguarded, bench)
     report.check("VLAN", check_vlan, bench)
     report.check("no wish", check_no_wish, bench)
+    report.check("MAX_PAYLOAD_LEN", check_small_payload, bench)
     report.check("repeats", check_repeats, bench)
     report.check("a lost answer", check_lost_answer, bench)
     for token in (b"", b"open", b"open-sesame2", b"x" * 900):

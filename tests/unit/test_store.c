@@ -1090,6 +1090,60 @@ static void test_peers(void **state)
 	pg_store_close(store);
 }
 
+/* A session of a handshake: its keys are not a secret that is refused later. */
+static struct pg_store_session opened(struct pg_store *store, uint32_t n)
+{
+	struct pg_store_session row = session(n);
+
+	row.handle = pg_store_new_handle(store);
+	row.provisioned = false;
+	row.ikm_bytes = PG_SPLIT_BYTES;
+	memset(row.ikm + 32, (int)n, 32);
+	row.flags = 1172 | 9 << 16;
+	row.tx_bound = 4097;
+	return row;
+}
+
+static int keep_row(void *context, const struct pg_store_session *row)
+{
+	*(struct pg_store_session *)context = *row;
+	return 0;
+}
+
+/* In the order in which they came, before a synchronous call; a row in the way is left out. */
+static void test_add_async(void **state)
+{
+	struct pg_store *store = open_with_endpoint();
+	struct pg_store_session first = opened(store, 1), same = opened(store, 1), kept;
+	struct pg_store_session second = opened(store, 2), bad = opened(store, 3);
+
+	assert_int_equal(first.handle + 1, same.handle);
+	assert_int_equal(pg_store_add_async(store, &first), 0);
+	assert_int_equal(list(store).count, 1);
+	assert_int_equal(pg_store_sessions(store, keep_row, &kept, NULL), 0);
+	assert_row(&first, &kept);
+	assert_int_equal(pg_store_add_async(store, &same), 0);
+	assert_int_equal(pg_store_add_async(store, &second), 0);
+	assert_int_equal(list(store).count, 2);
+	/* the pair is free once its session went, in one commit */
+	assert_int_equal(pg_store_remove_async(store, first.handle, NULL, NULL), 0);
+	assert_int_equal(pg_store_add_async(store, &same), 0);
+	assert_int_equal(list(store).count, 2);
+	bad.server_id = 0;
+	assert_int_equal(pg_store_add_async(store, &bad), -EINVAL);
+	bad = opened(store, 3);
+	bad.ikm_bytes = PG_SECRET_BYTES;
+	assert_int_equal(pg_store_add_async(store, &bad), -EINVAL);
+	bad.provisioned = true;
+	assert_int_equal(pg_store_add_async(store, &bad), -EINVAL);
+	bad = opened(store, 3);
+	bad.endpoint_id = 99;
+	assert_int_equal(pg_store_add_async(store, &bad), 0);
+	assert_int_equal(list(store).count, 2);
+	assert_true(add(store, 4) > bad.handle);
+	pg_store_close(store);
+}
+
 static void test_remove_async(void **state)
 {
 	struct pg_store *store = open_with_endpoint();
@@ -1613,6 +1667,7 @@ int main(void)
 		TEST(test_commit_interval),
 		TEST(test_full_queue),
 		TEST(test_peers),
+		TEST(test_add_async),
 		TEST(test_remove_async),
 		TEST(test_calls_from_callbacks),
 		TEST(test_close_flushes),

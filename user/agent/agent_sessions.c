@@ -478,8 +478,11 @@ static int restore_row(void *context, const struct pg_store_session *row)
 	add.entry->endpoint = endpoint;
 	add.entry->created_ms = row->created_ms;
 	add.entry->expires_ms = row->expires_ms;
-	if (!row->provisioned)
+	if (!row->provisioned) {
+		add.max_payload = PG_ROW_MAX_PAYLOAD(row->flags);
+		add.streams = PG_ROW_STREAMS(row->flags);
 		add.entry->idle_ms = agent->config->limits.idle_seconds * 1000ull;
+	}
 	restore->explained[slot] = add.adopt;
 	agent->adopted += add.adopt;
 	agent->restored += !add.adopt;

@@ -31,6 +31,7 @@ struct pg_entry {
 	uint32_t announced[PG_APP_PLACES]; /* low half of the ids of the application connections
 					      that heard of this session */
 	uint64_t idle_ms;		   /* silence that ends the session, 0 = none does */
+	uint32_t row_flags;		   /* of its row in the store */
 	uint32_t place;			   /* in the handshake server, while half open */
 	uint32_t id;			   /* client id << 16 | server id */
 	uint32_t slot;
@@ -57,6 +58,11 @@ struct pg_entry {
 
 #define PG_OWNER_NONE  0xff
 #define PG_WORKERS_MAX 128
+
+/* The same two in the flags of a stored row, of a session that was not provisioned. */
+#define PG_ROW_FLAGS(max_payload, streams) ((uint32_t)(streams) << 16 | (max_payload))
+#define PG_ROW_MAX_PAYLOAD(flags)	   ((uint16_t)(flags))
+#define PG_ROW_STREAMS(flags)		   ((uint16_t)((flags) >> 16))
 
 struct pg_session_table {
 	struct pg_maps *maps;
@@ -96,6 +102,7 @@ struct pg_session_add {
 	struct pg_peer peer;
 	uint64_t handle;
 	uint32_t send_bound;
+	uint16_t max_payload, streams; /* what the client said in a handshake, 0 = nothing */
 	uint8_t aead, policy;
 	bool guard, roams;
 	bool half_open; /* OPEN, not READY */

@@ -68,6 +68,8 @@ static struct pg_entry *new_entry(const struct pg_worker *worker, const struct a
 	entry->idle_ms = idle_seconds * 1000ull;
 	entry->half_open = true;
 	entry->place = session->place;
+	entry->row_flags =
+		PG_ROW_FLAGS(session->parameters.max_payload, session->parameters.streams);
 	entry->route = arrival->datagram->route;
 	return entry;
 }
@@ -84,6 +86,8 @@ static int op_opened(void *owner, const struct pg_shakehand *question,
 		.policy = session->terms.policy,
 		.guard = session->terms.guard,
 		.half_open = true,
+		.max_payload = session->parameters.max_payload,
+		.streams = session->parameters.streams,
 		.send_bound = PG_FIRST_BLOCK + 1,
 	};
 	int err;
@@ -252,6 +256,7 @@ static void store_session(struct pg_worker *worker, const struct pg_entry *entry
 		.server_id = entry->id & 0xffff,
 		.aead = entry->engine.aead,
 		.policy = entry->engine.line->policy,
+		.flags = entry->row_flags,
 		.ikm_bytes = PG_SPLIT_BYTES,
 		.created_ms = entry->created_ms,
 		.expires_ms = entry->expires_ms,

@@ -578,6 +578,8 @@ static void start_engine(struct pg_worker *worker, const struct pg_session_add *
 		.aead = add->aead,
 		.guard = add->guard,
 		.roams = add->roams,
+		.max_payload = add->max_payload,
+		.streams_at_once = add->streams,
 		.owner = entry,
 	};
 
