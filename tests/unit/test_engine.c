@@ -646,6 +646,46 @@ static void test_pack_ids_end(void **state)
 	bench_free(b);
 }
 
+/* An application that hears SENT and at once gives the next packet. */
+static int answer_result;
+
+static void answer_sent(struct pg_engine *engine, const struct pg_engine_event *event)
+{
+	bench_event(engine, event);
+	if (event->kind == PG_APP_SENT)
+		answer_result = pg_engine_send(engine, 0, (const uint8_t *)"next", 4, 0);
+}
+
+static void test_sending_when_the_last_is_settled(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t id;
+		int result;
+		uint32_t closed, sent;
+	} rows[] = {
+		{ "an id is left", PG_PACK_ID_LAST - 1, 0, 0, 2 },
+		{ "it was the last id", PG_PACK_ID_LAST, -ESHUTDOWN, 1, 2 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bench *b = bench_new(PG_POLICY_RELIABLE, GUARDED, !ROAMS);
+		struct pg_engine_ops ops = *b->env.ops;
+
+		ops.event = answer_sent;
+		b->env.ops = &ops;
+		b->window.next_send = rows[i].id;
+		assert_int_equal(send_one(b, 0, 1), 0);
+		answer_result = 1;
+		bench_control(b, PG_OP_ACK, 0, rows[i].id, NULL, 0);
+		assert_int_equal(answer_result, rows[i].result);
+		assert_string_equal(bench_story(b), "s1");
+		assert_int_equal(b->closed, rows[i].closed);
+		assert_int_equal(b->sent_count, rows[i].sent);
+		bench_free(b);
+	}
+}
+
 static void test_send_reservations(void **state)
 {
 	struct bench *b = bench_new(PG_POLICY_NEWEST, GUARDED, !ROAMS);
@@ -1639,6 +1679,7 @@ int main(void)
 		cmocka_unit_test(test_send_is_bounded),
 		cmocka_unit_test(test_send_sizes),
 		cmocka_unit_test(test_pack_ids_end),
+		cmocka_unit_test(test_sending_when_the_last_is_settled),
 		cmocka_unit_test(test_send_reservations),
 		cmocka_unit_test(test_reservations_at_the_end),
 		cmocka_unit_test(test_timestamps),

@@ -86,12 +86,13 @@ static void settle(struct pg_engine *engine, struct pg_sent_packet *packet, enum
 	engine->tx.bytes -= pg_send_buffer_cost(packet->bytes, packet->cut);
 	engine->freed = true;
 	pg_send_buffer_remove(series->sent, packet);
+	if (pg_send_buffer_empty(series->sent))
+		pg_recovery_forget(engine, series);
+	/* it may send: the buffer is another one then, or the session is over */
 	if (message)
 		pg_engine_event(engine, kind, series->stream, message, NULL, 0);
-	if (!pg_send_buffer_empty(series->sent))
-		return;
-	pg_recovery_forget(engine, series);
-	pg_engine_settled(engine, series);
+	if (!series->sent)
+		pg_engine_settled(engine, series);
 }
 
 static uint64_t loss_delay_ms(const struct pg_engine *engine)
