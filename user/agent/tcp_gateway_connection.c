@@ -50,12 +50,16 @@ static bool knows(struct pg_tcp_gateway *gateway, const struct pg_tcp_connection
 	return out && connection->announced[place] == (uint32_t)out->connection->id;
 }
 
-/* Every application of the endpoint hears of a connection before its first message. */
+/*
+ * Every application of the endpoint hears of a connection before its first message, and of one
+ * with TLS not before its handshake is done.
+ */
 static void announce(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection)
 {
 	char text[PG_PEER_TEXT];
 
-	if (view_of(gateway, connection)->deliver != PG_DELIVER_APP)
+	if (connection->stream.handshaking ||
+	    view_of(gateway, connection)->deliver != PG_DELIVER_APP)
 		return;
 	for (uint32_t place = 0; place <= gateway->delivery.view->route_count; place++) {
 		struct pg_app_out *out =
@@ -572,6 +576,7 @@ void pg_tcp_connection_event(struct pg_tcp_gateway *gateway, struct pg_tcp_conne
 			return;
 		connection->active_ms = gateway->now_ms;
 		pg_timer_set(&gateway->wheel, &connection->timer, deadline(connection));
+		announce(gateway, connection);
 	}
 	/* with reading paused nothing else would say so */
 	if (events & (EPOLLERR | EPOLLHUP) && !(connection->events & EPOLLIN)) {
@@ -664,7 +669,8 @@ static const char *send_message(struct pg_tcp_gateway *gateway,
 		return "message refused: the connection is closing";
 	if (pg_tcp_output_waiting(connection) >= PG_TCP_OUT_BYTES)
 		return "message refused: no room to send now, try again";
-	if (gateway->buffered + message->bytes > gateway->buffer_bytes)
+	if (!pg_tcp_output_fits(gateway, connection,
+				(uint64_t)message->bytes + PG_MESSAGE_HEADER_MAX))
 		return "message refused: tcp_buffer_bytes is reached, try again";
 	if (id && !pg_message_size(id, message->bytes))
 		return "message refused: a message id is at most 2147483647";
@@ -692,6 +698,7 @@ void pg_tcp_connection_record(struct pg_tcp_gateway *gateway, const struct pg_me
 	const char *why = NULL;
 
 	if (!connection || connection->handle != message->app.handle ||
+	    connection->stream.handshaking ||
 	    !serves(gateway, connection, message->app.connection)) {
 		refuse(gateway, message, "record refused: there is no such session");
 		return;

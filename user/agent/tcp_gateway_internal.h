@@ -14,6 +14,7 @@
 
 #define PG_TCP_READ_BYTES   65536
 #define PG_TCP_OUT_BYTES    262144 /* of output that may wait; reading goes on below half of it */
+#define PG_TCP_OWN_BYTES    4096   /* a connection may hold beside the memory that all share */
 #define PG_TCP_HANDSHAKE_MS 10000
 #define PG_TCP_LINGER_MS    5000 /* a half-closed connection waits so long for more answers */
 
@@ -68,7 +69,7 @@ struct pg_tcp_connection {
 	uint32_t rest_bytes;
 	uint8_t *out; /* output from out_at on */
 	uint32_t out_at, out_bytes, out_capacity;
-	uint32_t counted; /* bytes of the gateway's buffers that are its own */
+	uint32_t counted; /* bytes it holds of the memory that all share */
 	uint32_t announced[PG_APP_PLACES];
 	uint32_t events; /* what epoll waits for */
 	bool holding;
@@ -145,7 +146,14 @@ static inline bool pg_tcp_output_full(struct pg_tcp_connection *connection)
 	return connection->full;
 }
 
-/* Accounts for the memory a connection holds; false when the gateway's bound is passed. */
+/* Whether so many more bytes of output, once gathered, are within the gateway's bound. */
+bool pg_tcp_output_fits(const struct pg_tcp_gateway *gateway,
+			const struct pg_tcp_connection *connection, uint64_t count);
+
+/*
+ * Accounts for the memory a connection holds; false when it holds more than its own part and the
+ * gateway's bound is passed. Its own part lets it live while others hold all that is shared.
+ */
 bool pg_tcp_output_account(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection);
 
 #endif

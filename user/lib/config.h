@@ -168,7 +168,7 @@ int pg_shield_mode_parse(const char *word);
 	  "duplicates of one session that are acked again, in a second")                           \
 	X(message_bytes, 1048576, 64, 16777216, "bytes", "body of a message, format: message")     \
 	X(tcp_buffer_bytes, 268435456, 1048576, 2147483648u, "bytes",                              \
-	  "memory for what waits in and out of all TCP connections")
+	  "memory for what waits in and out of all TCP connections, beyond 4096 bytes of each")
 
 struct pg_limits {
 #define PG_X(name, ...) uint32_t name;
