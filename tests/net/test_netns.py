@@ -457,6 +457,30 @@ def check_identity(world):
     expect_equal((only["owner_pid"], only["uid"]), (os.getpid(), 0), "owner")
 
 
+NAMED_BADLY = """
+import ctypes, socket, sys
+ctypes.CDLL(None).prctl(15, b"\\x1b[2J\\xff a\\nb")
+sock = socket.socket()
+sock.bind(("127.0.0.1", 2002))
+sock.listen(5)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def check_owner_named_badly(world):
+    """Any process may call itself what it likes: no terminal and no parser gets to feel it."""
+    namespace = world.namespaces[1]
+    with subprocess.Popen([*namespace.enter, "/usr/bin/python3", "-c", NAMED_BADLY],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        expect_equal(process.stdout.readline(), b"ready\n", "the listener")
+        row = world.row(namespace, 2002)
+        table = world.agent.cli_ok("listeners", "--netns", namespace.name).out
+        process.stdin.close()
+    expect_equal((row["owner_pid"], row.get("owner_command")), (process.pid, "?[2J? a?b"), "owner")
+    expect("\x1b" not in table and "?[2J? a?b[%d]" % process.pid in table, "the table: %r", table)
+
+
 # --- other sources, bounds -----------------------------------------------------------------------
 
 def check_inet_diag(world):
@@ -536,6 +560,7 @@ CHECKS = (("three namespaces, as ss shows them", check_three_namespaces),
           ("the counter of a group never falls", check_group_counter),
           ("repeated SYN-ACKs", check_synack_retransmits),
           ("families and owners", check_identity),
+          ("an owner with a bad name", check_owner_named_badly),
           ("inet_diag against BPF", check_inet_diag),
           ("fallback without privilege", check_fallback),
           ("%d listeners in one namespace" % MANY, check_bound))

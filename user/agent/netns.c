@@ -13,6 +13,7 @@
 
 #include "cleanup.h"
 #include "netns.h"
+#include "printable.h"
 
 #define NAMES	     "/run/netns"
 #define OWN	     "/proc/thread-self/ns/net"
@@ -95,13 +96,11 @@ static size_t read_start(int directory, const char *name, char *text, size_t roo
 
 static void read_comm(int process, char ret_comm[PG_NETNS_COMM])
 {
-	size_t i, bytes = read_start(process, "comm", ret_comm, PG_NETNS_COMM);
+	size_t bytes = read_start(process, "comm", ret_comm, PG_NETNS_COMM);
 
 	/* the line's end becomes the terminator */
 	ret_comm[bytes ? bytes - 1 : 0] = '\0';
-	for (i = 0; ret_comm[i]; i++)
-		if (!isprint((unsigned char)ret_comm[i]))
-			ret_comm[i] = '?';
+	pg_make_printable(ret_comm);
 }
 
 /* Process 1 is there, or (where it was moved elsewhere) the first of the kernel's own threads. */

@@ -9,6 +9,7 @@
 
 #include "cleanup.h"
 #include "owners.h"
+#include "printable.h"
 
 static int compare_inodes(const void *left, const void *right)
 {
@@ -36,6 +37,7 @@ static void read_comm(struct process *process)
 
 	/* the line's end becomes the terminator */
 	process->comm[bytes > 0 ? bytes - 1 : 0] = '\0';
+	pg_make_printable(process->comm);
 }
 
 static void match_file(struct search *search, struct process *process, int files, const char *name)
