@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 """What one client of a TCP entrance can cost the others: shared memory, half-open TLS."""
 
+import random
 import re
 import sys
 
@@ -20,11 +21,11 @@ CLOSED = "packgate_tcp_entrance_closed_total"
 
 
 def was_read(bench, port, count):
-    """Whether the agent has read so many bytes from the client with this port."""
+    """Whether the agent has read so many bytes from the client with this port, or closed it."""
     rows = run("nsenter", "--net=/run/netns/" + bench.lab.server, "ss", "-tinOH")
     for row in rows.splitlines():
         words = row.split()
-        if words[4].endswith(":%d" % port):
+        if words[0] == "ESTAB" and words[4].endswith(":%d" % port):
             came = re.search(r"bytes_received:(\d+)", row)
             return words[1] == "0" and came and int(came.group(1)) >= count
     return True
@@ -76,6 +77,27 @@ def check_app_at_the_bound(bench, app):
     expect_equal(bench.moved(CLOSED, before, reason="memory"), 0, "closed for want of memory")
 
 
+def check_last_words(bench, app, port, context=None):
+    """A client gets all that was sent before its application closed, also one that goes on
+    sending: what nobody reads must not take back what is on its way."""
+    body = random.Random(5).randbytes(900000)
+    with bench.connect(port, window=16384, context=context) as client:
+        opened = app.receive_kind(lab_app.SESSION_OPEN)
+        expect(opened is not None, "no session open within 2 s")
+        app.send(body, opened.endpoint, opened.session, message=5, transport=1)
+        app.socket.send(lab_app.record(lab_app.SESSION_CLOSED, session=opened.session,
+                                       transport=1))
+        client.read(1000)
+        client.send(m.HEARTBEAT)
+        expect_equal(client.read(len(m.message(5, body)) - 1000), m.message(5, body)[1000:],
+                     "the last words")
+        client.send(m.HEARTBEAT)
+        client.expect_end()
+        item = None if context else app.receive(0.2)
+        expect(item is None, "closed before the client was: %s", item)
+    expect_record(app, lab_app.SESSION_CLOSED, 0, b"\0")
+
+
 def check_half_open_tls(bench, app, context):
     """An application hears of a connection when its TLS handshake is done, not before."""
     before = bench.agent.scrape()
@@ -91,6 +113,8 @@ def check_half_open_tls(bench, app, context):
         expect_equal(opened and opened.kind, lab_app.SESSION_OPEN, "the first record")
         app.send(b"welcome", opened.endpoint, opened.session, message=6, transport=1)
         client.expect(m.message(6, b"welcome"))
+    # no close_notify came: for all that is known the stream was cut
+    expect_record(app, lab_app.SESSION_CLOSED, 0, b"\1")
 
 
 def settings(agent, tls):
@@ -115,6 +139,8 @@ def main():
             app = hello(bench, GAME)
             report.check("memory: an application", check_app_at_the_bound, bench, app)
             report.check("TLS: half-open", check_half_open_tls, bench, app, tls_context(tls))
+            report.check("last words", check_last_words, bench, app, 5003)
+            report.check("last words, TLS", check_last_words, bench, app, 5010, tls_context(tls))
             app.close()
             report.check("the agent stops", agent.stop)
         report.last("nothing is left behind", lab.assert_clean)

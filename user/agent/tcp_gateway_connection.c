@@ -99,8 +99,9 @@ static void watch(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *conn
 	struct epoll_event event = { .data.ptr = connection };
 	bool full = pg_tcp_output_full(connection);
 
-	if (!connection->holding && !connection->rest && !connection->ended &&
-	    !connection->leaving && !full && !(stream->handshaking && stream->wants_write))
+	if (connection->finished ||
+	    (!connection->holding && !connection->rest && !connection->ended &&
+	     !connection->leaving && !full && !(stream->handshaking && stream->wants_write)))
 		event.events |= EPOLLIN;
 	if (pg_tcp_output_waiting(connection) || stream->wants_write)
 		event.events |= EPOLLOUT;
@@ -116,7 +117,7 @@ static uint64_t deadline(const struct pg_tcp_connection *connection)
 
 	if (connection->stream.handshaking && PG_TCP_HANDSHAKE_MS < idle)
 		idle = PG_TCP_HANDSHAKE_MS;
-	if (connection->ended && PG_TCP_LINGER_MS < idle)
+	if ((connection->ended || connection->finished) && PG_TCP_LINGER_MS < idle)
 		idle = PG_TCP_LINGER_MS;
 	return connection->active_ms + idle;
 }
@@ -523,6 +524,26 @@ static bool take_kept(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *
 	return feed(gateway, connection, rest, bytes);
 }
 
+/*
+ * The output is with the kernel. A socket that is closed with bytes unread resets the connection
+ * and takes back what it has not sent, so a client that may still send ends its direction first.
+ */
+static bool finish(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection)
+{
+	if (connection->ended || connection->stream.handshaking) {
+		pg_tcp_connection_close(gateway, connection, connection->leaving_why);
+		return false;
+	}
+	connection->finished = true;
+	connection->holding = false;
+	unstall(connection);
+	free_buffers(gateway, connection);
+	pg_tcp_stream_finish(&connection->stream);
+	connection->active_ms = gateway->now_ms;
+	pg_timer_set(&gateway->wheel, &connection->timer, deadline(connection));
+	return true;
+}
+
 /* Sends what gathered and looks whether the connection is done; false when it was closed. */
 static bool settle(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection)
 {
@@ -530,10 +551,9 @@ static bool settle(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *con
 		pg_tcp_connection_close(gateway, connection, PG_TCP_CLOSE_RESET);
 		return false;
 	}
-	if (connection->leaving && !pg_tcp_output_waiting(connection)) {
-		pg_tcp_connection_close(gateway, connection, connection->leaving_why);
+	if (connection->leaving && !connection->finished && !pg_tcp_output_waiting(connection) &&
+	    !finish(gateway, connection))
 		return false;
-	}
 	watch(gateway, connection);
 	return true;
 }
@@ -578,6 +598,12 @@ void pg_tcp_connection_event(struct pg_tcp_gateway *gateway, struct pg_tcp_conne
 		pg_timer_set(&gateway->wheel, &connection->timer, deadline(connection));
 		announce(gateway, connection);
 	}
+	if (connection->finished) {
+		if (!pg_tcp_stream_discard(&connection->stream, gateway->read_buffer,
+					   sizeof(gateway->read_buffer)))
+			pg_tcp_connection_close(gateway, connection, connection->leaving_why);
+		return;
+	}
 	/* with reading paused nothing else would say so */
 	if (events & (EPOLLERR | EPOLLHUP) && !(connection->events & EPOLLIN)) {
 		pg_tcp_connection_close(gateway, connection, PG_TCP_CLOSE_RESET);
@@ -598,6 +624,8 @@ void pg_tcp_connection_timer(struct pg_tcp_gateway *gateway, struct pg_tcp_conne
 	}
 	if (connection->stream.handshaking)
 		why = PG_TCP_CLOSE_TLS;
+	else if (connection->finished)
+		why = connection->leaving_why;
 	else if (connection->holding)
 		why = PG_TCP_CLOSE_STALLED;
 	else if (connection->ended)

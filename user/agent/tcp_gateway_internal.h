@@ -16,7 +16,7 @@
 #define PG_TCP_OUT_BYTES    262144 /* of output that may wait; reading goes on below half of it */
 #define PG_TCP_OWN_BYTES    4096   /* a connection may hold beside the memory that all share */
 #define PG_TCP_HANDSHAKE_MS 10000
-#define PG_TCP_LINGER_MS    5000 /* a half-closed connection waits so long for more answers */
+#define PG_TCP_LINGER_MS    5000 /* a half-closed connection waits so long for its other half */
 
 /* --- tcp_gateway_tls.c: plain and TLS connections alike ----------------------------------------
  */
@@ -41,6 +41,10 @@ ssize_t pg_tcp_stream_read(struct pg_tcp_stream *stream, uint8_t *to, size_t byt
 ssize_t pg_tcp_stream_write(struct pg_tcp_stream *stream, const uint8_t *from, size_t bytes);
 /* Whether bytes wait that the socket does not show. */
 bool pg_tcp_stream_pending(const struct pg_tcp_stream *stream);
+/* Nothing more is written: the client reads what was, and then the end of the stream. */
+void pg_tcp_stream_finish(struct pg_tcp_stream *stream);
+/* After that: throws away what came; false when the client ended too, or the connection broke. */
+bool pg_tcp_stream_discard(struct pg_tcp_stream *stream, uint8_t *room, size_t bytes);
 void pg_tcp_stream_close(struct pg_tcp_stream *stream);
 
 /* --- the gateway -------------------------------------------------------------------------------
@@ -73,9 +77,10 @@ struct pg_tcp_connection {
 	uint32_t announced[PG_APP_PLACES];
 	uint32_t events; /* what epoll waits for */
 	bool holding;
-	bool full;    /* too much output waits */
-	bool ended;   /* the client sends nothing more */
-	bool leaving; /* closed once its output is taken */
+	bool full;     /* too much output waits */
+	bool ended;    /* the client sends nothing more */
+	bool leaving;  /* closed once its output is taken */
+	bool finished; /* it is, and the client has yet to end its direction */
 	uint8_t leaving_why;
 	struct pg_tcp_connection *stalled_next, **stalled_at; /* at NULL = not stalled */
 	struct pg_tcp_connection *next, **at;		      /* all of them */

@@ -125,6 +125,23 @@ bool pg_tcp_stream_pending(const struct pg_tcp_stream *stream)
 	return stream->tls && SSL_pending(stream->tls) > 0;
 }
 
+void pg_tcp_stream_finish(struct pg_tcp_stream *stream)
+{
+	ERR_clear_error();
+	if (stream->tls)
+		SSL_shutdown(stream->tls);
+	ERR_clear_error();
+	stream->wants_write = false;
+	shutdown(stream->fd, SHUT_WR);
+}
+
+bool pg_tcp_stream_discard(struct pg_tcp_stream *stream, uint8_t *room, size_t bytes)
+{
+	ssize_t count = recv(stream->fd, room, bytes, 0);
+
+	return count > 0 || (count < 0 && plain_result() == PG_TCP_WAIT);
+}
+
 void pg_tcp_stream_close(struct pg_tcp_stream *stream)
 {
 	if (stream->tls) {
