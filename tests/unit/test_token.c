@@ -68,6 +68,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(folder));
 	put_text("hs", hmac_key);
 	put_text("hs2", "0123456789abcdef0123456789abcdeF\n");
+	put("hs_zero", "0123456789abcdef0123456789abcde\0\n", 33, 0600);
 	put_text("hs_short", "0123456789abcdef0123456789abcde\n\n");
 	put("hs_open", hmac_key, 32, 0644);
 	put_pair("rs", "rs.pub", EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048));
@@ -398,6 +399,7 @@ static const struct {
 	{ "list open to others", PG_TOKEN_LIST, "hs_open", -EPERM },
 	{ "31 bytes", PG_TOKEN_HS256, "hs_short", -EINVAL },
 	{ "32 bytes and a newline", PG_TOKEN_HS256, "hs2", 0 },
+	{ "32 bytes, the last is zero", PG_TOKEN_HS256, "hs_zero", 0 },
 	{ "PEM as a secret", PG_TOKEN_HS256, "rs", -EINVAL },
 	{ "no PEM", PG_TOKEN_RS256, "hs", -EINVAL },
 	{ "small RSA", PG_TOKEN_RS256, "rs_small.pub", -EINVAL },
@@ -464,6 +466,9 @@ static void test_static_key(void **state)
 	assert_int_equal(pg_static_key_load(at("static_bad"), &key, NULL), -EINVAL);
 	put("static_short", digits, 63, 0600);
 	assert_int_equal(pg_static_key_load(at("static_short"), &key, NULL), -EINVAL);
+	snprintf(text, sizeof(text), "%s", digits);
+	put("static_zero", text, 65, 0600);
+	assert_int_equal(pg_static_key_load(at("static_zero"), &key, NULL), -EINVAL);
 	put("static_empty", "", 0, 0600);
 	assert_int_equal(pg_static_key_load(at("static_empty"), &key, NULL), -EINVAL);
 	assert_int_equal(pg_static_key_load(at("nowhere"), &key, NULL), -ENOENT);

@@ -103,7 +103,8 @@ static int read_token(const struct cli_args *args, char text[PG_TOKEN_MAX + 2], 
 			memcpy(text, operand, bytes);
 	} else {
 		bytes = fread(text, 1, PG_TOKEN_MAX + 2, stdin);
-		while (bytes && bytes <= PG_TOKEN_MAX + 1 && strchr("\r\n", text[bytes - 1]))
+		while (bytes && bytes <= PG_TOKEN_MAX + 1 && text[bytes - 1] &&
+		       strchr("\r\n", text[bytes - 1]))
 			bytes--;
 	}
 	if (bytes > PG_TOKEN_MAX)

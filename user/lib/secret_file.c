@@ -88,7 +88,7 @@ static int digit(uint8_t c)
 
 static int read_hex(const uint8_t *text, size_t bytes, uint8_t ret_key[PG_NOISE_KEY_BYTES])
 {
-	while (bytes && strchr(" \t\r\n", text[bytes - 1]))
+	while (bytes && text[bytes - 1] && strchr(" \t\r\n", text[bytes - 1]))
 		bytes--;
 	if (bytes != KEY_DIGITS)
 		return -EINVAL;

@@ -182,9 +182,14 @@ static int check_list(const struct pg_tokens *tokens, const uint8_t *token, size
 /* --- keys of JWTs ------------------------------------------------------------------------------
  */
 
+static bool ends_line(char c)
+{
+	return c == '\n' || c == '\r';
+}
+
 static int check_hmac_key(struct pg_tokens *tokens, const char *path, struct pg_error *error)
 {
-	while (tokens->key_bytes && strchr("\r\n", tokens->key[tokens->key_bytes - 1]))
+	while (tokens->key_bytes && ends_line(tokens->key[tokens->key_bytes - 1]))
 		tokens->key[--tokens->key_bytes] = 0;
 	if (tokens->key_bytes < PG_TOKEN_HMAC_MIN)
 		return pg_error_set(error, -EINVAL,
