@@ -87,6 +87,11 @@ def check_last_words(bench, app, port, context=None):
         app.send(body, opened.endpoint, opened.session, message=5, transport=1)
         app.socket.send(lab_app.record(lab_app.SESSION_CLOSED, session=opened.session,
                                        transport=1))
+        # a refusal says that the gateway has taken the record in front of it
+        app.send(b"late", opened.endpoint, opened.session, message=6, transport=1)
+        item = app.receive()
+        expect(item is not None and item.kind == lab_app.ERROR and b"closing" in item.body,
+               "instead of a refusal: %s", item)
         client.read(1000)
         client.send(m.HEARTBEAT)
         expect_equal(client.read(len(m.message(5, body)) - 1000), m.message(5, body)[1000:],
