@@ -7,12 +7,12 @@
 
 /*
  * Whether the gate may ack a duplicate itself (PROTOCOL section 4): its guard was due and right,
- * and its headers are plain. That it came from the pinned peer follows from its packId: a
- * candidate's is above the highest.
+ * and its headers are plain. A candidate was above the highest id when it was let through: that
+ * the agent committed the id meanwhile makes its source no peer.
  */
 static __always_inline bool acks_itself(const struct pkt *pkt)
 {
-	return acks_here && pkt->frame.has_guard && pkt->route.plain;
+	return acks_here && !pkt->candidate && pkt->frame.has_guard && pkt->route.plain;
 }
 
 /* The header of an ack of the whole packet, and its guard under the server's key. */

@@ -8,7 +8,9 @@
 
 /*
  * PROTOCOL section 4 over the shared window, which is read and never written here. The line's
- * highest id settles every frame in order; only an older id costs a second line.
+ * highest id settles every frame in order; only an older id costs a second line. A fragment raises
+ * the highest id and sets no bit: the packet's other fragments are at the highest id, or below it,
+ * and pass.
  */
 
 /*
@@ -28,7 +30,9 @@ static __always_inline bool already_received(const struct pkt *pkt)
 	return window && pg_replay_bit(window->bits, pkt->frame.pack);
 }
 
-/* A duplicate of a reliable series may have lost its ack: it is acked again, here or by the agent.
+/*
+ * A duplicate of a reliable series may have lost its ack: it is acked again, here or by the agent.
+ * Of a packet in fragments too, the ack names the whole packet: its bit is set.
  */
 static __always_inline enum step step_duplicate(struct pkt *pkt, __u8 policy)
 {
@@ -47,7 +51,7 @@ static __always_inline enum step step_window(struct pkt *pkt)
 
 	if (pkt->frame.opcode != PG_OP_DATA)
 		return NEXT;
-	if (pkt->frame.flags & PG_FLAG_FRAG)
+	if (policy == PG_POLICY_NEWEST && pkt->frame.flags & PG_FLAG_FRAG)
 		return refuse(pkt, PG_DROP_FRAGMENT_UNSUPPORTED);
 	if (pg_replay_settled(series_highest(pkt), pkt->frame.pack, policy, &drop))
 		return drop ? refuse(pkt, drop) : NEXT;

@@ -18,7 +18,8 @@
 	X(ID_ZERO, 6, "id_zero", "an id is 0 that must not be, or the reverse")                    \
 	X(ID_RANGE, 7, "id_range", "fragment id above 512")                                        \
 	X(PAYLOAD_SIZE, 8, "payload_size", "payload length outside the range of its opcode")       \
-	X(FRAGMENT_UNSUPPORTED, 9, "fragment_unsupported", "a fragment where none may travel")     \
+	X(FRAGMENT_UNSUPPORTED, 9, "fragment_unsupported",                                         \
+	  "a fragment in a series of policy newest")                                               \
 	X(HANDSHAKE_OFF, 10, "handshake_off", "shakehand, but in-band handshakes are off")         \
 	X(IP_HEADER, 11, "ip_header", "the IP header lies about lengths")                          \
 	X(IP_FRAGMENT, 12, "ip_fragment", "first fragment of a fragmented IP datagram")            \

@@ -94,11 +94,16 @@ def rows_of_vectors(family):
 
 
 def rows_unsupported(family):
-    peer = family.peer("on")
+    peer = family.peer("mono")
     session = peer.session
-    yield "fragment_unsupported", "fragments of an honest packet", [
+    yield "fragment_unsupported", "fragments where only the newest counts", [
         peer.raw(session.data(b"first", pack=9, frag=1)),
         peer.raw(session.data(b"last", pack=9, frag=2, last=True))]
+    peer = family.peer("on")
+    stream = open_stream(peer, witness.NEWEST)
+    yield "fragment_unsupported", "fragments on a stream of policy newest", [
+        peer.raw(peer.session.data(b"first", stream, 3, 1)),
+        peer.raw(peer.session.data(b"last", stream, 3, 2, True))]
     hello = witness.header(0x1234, 0, session.clock(), 0, witness.SHAKEHAND, 256) + bytes(256)
     yield "handshake_off", "shakehands", [family.datagram(hello)] * 2
 

@@ -212,7 +212,7 @@ static struct verdict model_window(const struct model *m, const struct pg_frame 
 
 	if (frame->opcode != PG_OP_DATA)
 		return STEERS;
-	if (frame->fragment)
+	if (frame->fragment && policy == PG_POLICY_NEWEST)
 		return DROPS(FRAGMENT_UNSUPPORTED);
 	drop = pg_replay_check(line ? line->highest : session->highest, window->bits, frame->pack,
 			       policy);

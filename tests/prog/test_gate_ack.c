@@ -189,6 +189,40 @@ static void any_size_is_cut(void **state)
 	}
 }
 
+/*
+ * A late fragment of a complete packet is acked as the whole packet is, by the same bytes; one of
+ * a packet that is not complete goes to the agent, which knows what it has.
+ */
+static void fragments_of_a_whole_packet(void **state)
+{
+	static const struct frame_spec rows[] = {
+		{ .flags = 0x60, .pack = SEEN, .fragment = 1, .payload = 17 },
+		{ .flags = 0x61, .pack = SEEN, .fragment = 512, .payload = 900 },
+		{ .flags = 0xe0, .stream = STREAM, .pack = SEEN, .fragment = 3, .payload = 17 },
+		{ .flags = 0xe1, .stream = STREAM, .pack = SEEN, .fragment = 4, .payload = 2004 },
+	};
+	struct gate *gate = *state;
+
+	set_clock(gate);
+	EACH_PLACE(place)
+	{
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+			struct frame_spec missing = rows[i];
+			struct frame_bytes frame;
+			struct link_frame link;
+
+			set_seen(gate, place);
+			build_frame(&rows[i], place->ids, place->key, &frame);
+			build_datagram(&place->datagram, frame.bytes, frame.n, &link);
+			assert_int_equal(gate_judge(gate, place->name, &link, ACKS), 0);
+			check_ack(place, &link, &gate->out, 0, rows[i].stream);
+			missing.pack = SEEN - 1;
+			assert_int_equal(gate_judge_spec(gate, "missing", place, &missing, STEERS),
+					 0);
+		}
+	}
+}
+
 /* Many sums, so that carries and the sum of zero have their turn. */
 static void checksums_of_many(void **state)
 {
@@ -319,10 +353,15 @@ static int acking_group_setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		gate_test(every_byte_of_the_ack), gate_test(any_size_is_cut),
-		gate_test(checksums_of_many),	  gate_test(only_plain_headers),
-		gate_test(only_the_pinned_peer),  gate_test(not_without_the_guard),
-		gate_test(not_in_other_policies), gate_test(the_rate_holds),
+		gate_test(every_byte_of_the_ack),
+		gate_test(any_size_is_cut),
+		gate_test(fragments_of_a_whole_packet),
+		gate_test(checksums_of_many),
+		gate_test(only_plain_headers),
+		gate_test(only_the_pinned_peer),
+		gate_test(not_without_the_guard),
+		gate_test(not_in_other_policies),
+		gate_test(the_rate_holds),
 	};
 
 	return cmocka_run_group_tests(tests, acking_group_setup, gate_group_teardown);

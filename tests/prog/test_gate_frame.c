@@ -55,8 +55,6 @@ static struct verdict valid_verdict(const struct frame_spec *spec, bool guard)
 		return DROPS(HANDSHAKE_OFF);
 	if (guard && spec->opcode != 0 && spec_header_bytes(spec) + spec->payload > 92)
 		return DROPS(GUARD); /* longer than a guard can cover */
-	if (spec->opcode == 0 && spec->flags & 0x20)
-		return DROPS(FRAGMENT_UNSUPPORTED);
 	return STEERS;
 }
 
@@ -244,11 +242,6 @@ static const struct fault_row {
 	{ "stream id 0", FAULT_STREAM, { { 16, { 0 }, 4 } }, 0, PG_DROP_ID_ZERO },
 	{ "packId 0 on a stream", FAULT_STREAM, { { 20, { 0 }, 4 } }, 0, PG_DROP_ID_ZERO },
 	{ "fragId 0", FAULT_FRAG, { { 24, { 0 }, 4 } }, 0, PG_DROP_ID_ZERO },
-	{ "fragId 512",
-	  { .opcode = 0, .flags = 0x60, .pack = 1, .fragment = 512, .payload = 17 },
-	  { { 0 } },
-	  0,
-	  PG_DROP_FRAGMENT_UNSUPPORTED },
 	{ "fragId 513", FAULT_FRAG, { { 24, { 0, 0, 2, 1 }, 4 } }, 0, PG_DROP_ID_RANGE },
 	{ "fragId 2^32-1", FAULT_FRAG, { { 24, { 255, 255, 255, 255 }, 4 } }, 0, PG_DROP_ID_RANGE },
 	{ "length one more", FAULT_DATA, { { 14, { 0, 25 }, 2 } }, 0, PG_DROP_LENGTH_MISMATCH },
@@ -311,12 +304,16 @@ static void faulty_frame(const struct fault_row *row, const struct place *place,
 
 static void single_faults(void **state)
 {
+	struct frame_spec largest = FAULT_FRAG;
 	struct gate *gate = *state;
 	struct frame_bytes frame;
 	char name[128];
 	int wrong = 0;
 
 	set_streams(gate);
+	largest.fragment = 512;
+	EACH_PLACE(place)
+	wrong += gate_judge_spec(gate, "fragId 512", place, &largest, STEERS);
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
 		EACH_PLACE(place)
 		{

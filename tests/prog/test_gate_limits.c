@@ -253,11 +253,13 @@ static int judge_refusals(struct gate *gate, const struct place *place,
 	wrong += gate_judge_spec(gate, "stream", place, &none, refused(PG_DROP_NO_STREAM));
 	wrong += gate_judge_spec(gate, "peer", &elsewhere, &seen, refused(PG_DROP_PEER_MISMATCH));
 	wrong += gate_judge_spec(gate, "guard", &forger, &seen, refused(PG_DROP_GUARD));
-	wrong += gate_judge_spec(gate, "fragment", place, &fragment,
-				 refused(PG_DROP_FRAGMENT_UNSUPPORTED));
 	wrong += gate_judge_spec(gate, "seen", place, &seen, refused(PG_DROP_REPLAY_SEEN));
 	wrong += gate_judge_spec(gate, "old", place, &old, refused(PG_DROP_REPLAY_OLD));
 	wrong += gate_judge_spec(gate, "ahead", place, &far, refused(PG_DROP_REPLAY_AHEAD));
+	place_session(gate, place)->policy = PG_POLICY_NEWEST;
+	wrong += gate_judge_spec(gate, "fragment", place, &fragment,
+				 refused(PG_DROP_FRAGMENT_UNSUPPORTED));
+	place_session(gate, place)->policy = PG_POLICY_RELIABLE;
 	return wrong;
 }
 

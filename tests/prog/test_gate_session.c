@@ -310,15 +310,22 @@ static void candidates(void **state)
 		struct place place = place_from(p, &elsewhere[0]), forger = place;
 		struct frame_spec spec = DATA(101), far = DATA(100 + (1 << 20) + 1);
 		struct frame_spec fragment = {
-			.flags = 0x61, .pack = 101, .fragment = 1, .payload = 17
+			.flags = 0x60, .pack = 101, .fragment = 2, .payload = 17
 		};
 
 		forger.key[0] ^= 1;
 		place_session(gate, p)->highest = 100;
 		wrong += gate_judge_spec(gate, "forged", &forger, &spec, DROPS(PEER_MISMATCH));
 		wrong += gate_judge_spec(gate, "too far ahead", &place, &far, DROPS(REPLAY_AHEAD));
-		wrong += gate_judge_spec(gate, "fragment", &place, &fragment,
-					 DROPS(FRAGMENT_UNSUPPORTED));
+		wrong +=
+			gate_judge_spec(gate, "fragment", &place, &fragment, STEERS_AS(CANDIDATES));
+		wrong += gate_judge_spec(gate, "forged fragment", &forger, &fragment,
+					 DROPS(PEER_MISMATCH));
+		/* the packet's others: the first one raised the highest id and moved no peer */
+		fragment.pack = 100;
+		wrong += gate_judge_spec(gate, "fragment at the highest", &place, &fragment,
+					 DROPS(PEER_MISMATCH));
+		wrong += gate_judge_spec(gate, "the same from the peer", p, &fragment, STEERS);
 		spec = STREAM_DATA(STREAM, 5);
 		wrong += gate_judge_spec(gate, "no stream", &place, &spec, DROPS(NO_STREAM));
 		gate_set_stream(gate, p, STREAM, STREAM_SLOT, PG_STREAM_READY, PG_POLICY_RELIABLE);
@@ -343,7 +350,13 @@ static const struct frame_spec guarded_frames[] = {
 	{ .opcode = 0, .flags = 0xe1, .stream = STREAM, .pack = 1, .fragment = 2, .payload = 99 },
 	{ .opcode = 4, .flags = 0x40, .pack = 1 },
 	{ .opcode = 4, .flags = 0xc2, .stream = STREAM, .pack = 1 },
+	{ .opcode = 0, .flags = 0x61, .pack = 1, .fragment = 512, .payload = 2004 },
+	{ .opcode = 0, .flags = 0xe0, .stream = STREAM, .pack = 1, .fragment = 512, .payload = 17 },
+	{ .opcode = 4, .flags = 0x60, .pack = 1, .fragment = 1, .payload = 1 },
 	{ .opcode = 4, .flags = 0x61, .pack = 1, .fragment = 9, .payload = 2 },
+	{ .opcode = 4, .flags = 0x63, .pack = 1, .fragment = 31, .payload = 4 },
+	{ .opcode = 4, .flags = 0xe0, .stream = STREAM, .pack = 1, .fragment = 500, .payload = 63 },
+	{ .opcode = 4, .flags = 0xe2, .stream = STREAM, .pack = 1, .fragment = 512, .payload = 64 },
 	{ .opcode = 4, .flags = 0xe1, .stream = STREAM, .pack = 1, .fragment = 512, .payload = 64 },
 	{ .opcode = 5 },
 	{ .opcode = 5, .payload = 7 },
@@ -359,11 +372,6 @@ static const struct frame_spec guarded_frames[] = {
 	{ .opcode = 0xc, .payload = 1 },
 };
 
-static struct verdict right_guard(const struct frame_spec *spec)
-{
-	return spec->opcode == 0 && spec->flags & 0x20 ? DROPS(FRAGMENT_UNSUPPORTED) : STEERS;
-}
-
 static int judge_guards(struct gate *gate, const struct place *p, const struct frame_spec *spec)
 {
 	struct frame_bytes good, bad;
@@ -373,7 +381,7 @@ static int judge_guards(struct gate *gate, const struct place *p, const struct f
 	snprintf(name, sizeof(name), "opcode 0x%x flags 0x%02x payload %u, %s", spec->opcode,
 		 spec->flags, spec->payload, p->name);
 	build_frame(spec, p->ids, p->key, &good);
-	wrong = gate_judge_frame(gate, name, &p->datagram, &good, right_guard(spec));
+	wrong = gate_judge_frame(gate, name, &p->datagram, &good, STEERS);
 	for (uint32_t bit = 0; bit < 64; bit++) {
 		bad = good;
 		bad.bytes[bad.n - 8 + bit / 8] ^= 1 << bit % 8;
@@ -384,7 +392,7 @@ static int judge_guards(struct gate *gate, const struct place *p, const struct f
 	bad.bytes[bad.n - 9] ^= 1;
 	if (spec->payload)
 		wrong += gate_judge_frame(gate, name, &p->datagram, &bad,
-					  spec->opcode ? DROPS(GUARD) : right_guard(spec));
+					  spec->opcode ? DROPS(GUARD) : STEERS);
 	return wrong;
 }
 

@@ -129,14 +129,12 @@ static void set_stage(struct gate *gate, const struct place *place, const struct
 static int judge_vector(struct gate *gate, const struct place *place, const char *name,
 			struct frame_bytes *frame, bool guard)
 {
-	bool fragment = frame->bytes[13] == 0 && frame->bytes[12] & 0x20;
 	char full[160];
 	int wrong;
 
 	set_stage(gate, place, frame);
 	snprintf(full, sizeof(full), "%s, guard %s, %s", name, guard ? "on" : "off", place->name);
-	wrong = gate_judge_frame(gate, full, &place->datagram, frame,
-				 fragment ? DROPS(FRAGMENT_UNSUPPORTED) : STEERS);
+	wrong = gate_judge_frame(gate, full, &place->datagram, frame, STEERS);
 	if (!guard)
 		return wrong;
 	strcat(full, ", last bit flipped");

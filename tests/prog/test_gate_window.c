@@ -122,20 +122,40 @@ static void set_series(const struct series *series, const struct window_row *row
 		unmark(series, row->pack);
 }
 
+/* How the frame of a row comes: as a whole packet, or as one of its fragments. */
+static const struct part {
+	const char *name;
+	uint8_t flags;
+	uint16_t fragment;
+} parts[] = {
+	{ "whole", 0, 0 },
+	{ "fragment 1", 0x20, 1 },
+	{ "fragment 512, last", 0x21, 512 },
+};
+
+static struct verdict wanted(const struct window_row *row, uint8_t policy, const struct part *part)
+{
+	if (part->fragment && policy == PG_POLICY_NEWEST)
+		return DROPS(FRAGMENT_UNSUPPORTED);
+	return row->want == STEERED	? STEERS
+	       : row->want == DUPLICATE ? STEERS_AS(DUPLICATES)
+					: DROPS_FOR(row->want);
+}
+
 static int judge_row(struct gate *gate, const struct place *place, const struct series *series,
-		     const struct window_row *row, uint8_t policy)
+		     const struct window_row *row, uint8_t policy, const struct part *part)
 {
 	struct frame_spec spec =
 		series->stream ? STREAM_DATA(series->stream, row->pack) : DATA(row->pack);
-	struct verdict want = row->want == STEERED     ? STEERS
-			      : row->want == DUPLICATE ? STEERS_AS(DUPLICATES)
-						       : DROPS_FOR(row->want);
-	char name[96];
+	char name[128];
 
 	set_series(series, row, policy);
-	snprintf(name, sizeof(name), "%s, policy %u, %s", row->name, policy,
-		 series->stream ? "stream" : "session");
-	return gate_judge_spec(gate, name, place, &spec, want);
+	spec.flags |= part->flags;
+	spec.fragment = part->fragment;
+	spec.payload += part->fragment != 0;
+	snprintf(name, sizeof(name), "%s, policy %u, %s, %s", row->name, policy,
+		 series->stream ? "stream" : "session", part->name);
+	return gate_judge_spec(gate, name, place, &spec, wanted(row, policy, part));
 }
 
 static void window_rule(void **state)
@@ -150,8 +170,9 @@ static void window_rule(void **state)
 		for (size_t i = 0; i < ARRAY_SIZE(rows) * 6; i++) {
 			const struct window_row *row = &rows[i / 6];
 
-			if (row->policies & 1 << i % 3)
-				wrong += judge_row(gate, p, &both[i / 3 % 2], row, i % 3);
+			for (size_t k = 0; row->policies & 1 << i % 3 && k < ARRAY_SIZE(parts); k++)
+				wrong +=
+					judge_row(gate, p, &both[i / 3 % 2], row, i % 3, &parts[k]);
 		}
 	}
 	assert_int_equal(wrong, 0);
@@ -246,28 +267,46 @@ static void acks_pass_no_window(void **state)
 	assert_int_equal(wrong, 0);
 }
 
-static void fragments(void **state)
+/*
+ * A packet in fragments beside the gate: the first raises the highest id and sets no bit, so the
+ * others pass at the highest id and below it; once it is whole each of them is a duplicate.
+ */
+static void fragments_follow_the_agent(void **state)
 {
-	static const uint8_t flags[] = { 0x60, 0x61, 0xe0, 0xe1 };
-	static const uint32_t ids[] = { 1, MIDDLE - 1, MIDDLE, MIDDLE + 1, MIDDLE + AHEAD + 1 };
 	struct gate *gate = *state;
 	int wrong = 0;
 
 	EACH_PLACE(p)
 	{
-		struct series session = session_series(gate, p), stream = stream_series(gate, p);
+		const struct series both[] = { session_series(gate, p), stream_series(gate, p) };
 
-		*session.highest = *stream.highest = MIDDLE;
-		for (size_t i = 0; i < ARRAY_SIZE(flags) * ARRAY_SIZE(ids) * 3; i++) {
-			struct frame_spec spec = { .flags = flags[i % 4],
-						   .stream = STREAM,
-						   .pack = ids[i / 4 % 5],
-						   .fragment = 1,
-						   .payload = 17 };
+		for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
+			const struct series *series = &both[i];
+			struct frame_spec first = { .flags = series->stream ? 0xe0 : 0x60,
+						    .stream = series->stream,
+						    .pack = MIDDLE,
+						    .fragment = 1,
+						    .payload = 17 };
+			struct frame_spec last = first, next = first;
 
-			*session.policy = *stream.policy = i / 20;
-			wrong += gate_judge_spec(gate, "fragment", p, &spec,
-						 DROPS(FRAGMENT_UNSUPPORTED));
+			last.flags |= 1;
+			last.fragment = 2;
+			next.pack++;
+			*series->highest = 0;
+			memset(series->bits, 0, PG_WINDOW_WORDS * sizeof(*series->bits));
+			pg_replay_commit(series->highest, (__u64 *)series->bits, MIDDLE - 1);
+			wrong += gate_judge_spec(gate, "the first", p, &first, STEERS);
+			pg_replay_raise(series->highest, (__u64 *)series->bits, MIDDLE);
+			wrong += gate_judge_spec(gate, "at the highest", p, &last, STEERS);
+			wrong += gate_judge_spec(gate, "again", p, &first, STEERS);
+			pg_replay_raise(series->highest, (__u64 *)series->bits, MIDDLE + 1);
+			wrong += gate_judge_spec(gate, "below the highest", p, &last, STEERS);
+			pg_replay_commit(series->highest, (__u64 *)series->bits, MIDDLE);
+			wrong += gate_judge_spec(gate, "of a whole one", p, &first,
+						 STEERS_AS(DUPLICATES));
+			wrong += gate_judge_spec(gate, "of a whole one, last", p, &last,
+						 STEERS_AS(DUPLICATES));
+			wrong += gate_judge_spec(gate, "of the next", p, &next, STEERS);
 		}
 	}
 	assert_int_equal(wrong, 0);
@@ -278,7 +317,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		gate_test(window_rule),		gate_test(once_round_the_ring),
 		gate_test(follows_the_agent),	gate_test(series_are_apart),
-		gate_test(acks_pass_no_window), gate_test(fragments),
+		gate_test(acks_pass_no_window), gate_test(fragments_follow_the_agent),
 	};
 
 	return cmocka_run_group_tests(tests, gate_group_setup, gate_group_teardown);

@@ -179,7 +179,8 @@ static void forge_fragment(struct demo_session *session, uint32_t i, struct peer
 {
 	struct pg_frame shape = own_data(session, FAR + i);
 
-	shape.flags |= PG_FLAG_FRAG;
+	shape.flags |= PG_FLAG_FRAG | PG_FLAG_STRE;
+	shape.stream = session->series[DEMO_NEWEST].ids.stream;
 	shape.fragment = 1 + i;
 	forge(session, shape, FORGED_BYTES, true, frame);
 }
@@ -286,8 +287,8 @@ static const struct attack attacks[] = {
 	  unknown_stream, NULL },
 	{ "foreign", "a session that has ended", PG_DROP_SESSION_STATE, 20, DEMO_CLOSING, PINNED,
 	  copy_own, demo_honest_goaway },
-	{ "not yet", "fragments of a packet", PG_DROP_FRAGMENT_UNSUPPORTED, 20, GAME, PINNED,
-	  forge_fragment, NULL },
+	{ "foreign", "fragments on a newest-only stream", PG_DROP_FRAGMENT_UNSUPPORTED, 20, GAME,
+	  PINNED, forge_fragment, NULL },
 	{ "not yet", "handshakes on the wire", PG_DROP_HANDSHAKE_OFF, 20, GAME, STRANGER, shakehand,
 	  NULL },
 };
