@@ -273,6 +273,8 @@ int pg_worker_new(const struct pg_worker_options *options, struct pg_worker **re
 	err = pg_inbox_init(&worker->inbox);
 	if (!err)
 		err = pg_aead_new(NULL, &worker->env.aead, error);
+	if (!err && worker->serves_sockets)
+		err = pg_source_rate_new(&worker->sources);
 	if (!err)
 		err = pg_key_cache_new(worker->env.aead, KEY_CACHE_ENTRIES, &worker->env.keys);
 	if (err) {
@@ -327,6 +329,7 @@ void pg_worker_free(struct pg_worker *worker)
 	pg_xsk_close(worker->xsk);
 	pg_handshake_server_free(worker->handshakes);
 	pg_delivery_done(&worker->delivery);
+	pg_source_rate_free(worker->sources);
 	pg_key_cache_free(worker->env.keys);
 	pg_aead_free(worker->env.aead);
 	pg_inbox_done(&worker->inbox);

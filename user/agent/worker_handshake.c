@@ -231,9 +231,7 @@ void pg_worker_take_shakehand(struct pg_worker *worker, struct datagram *datagra
 		pg_worker_reject(worker, NULL, PG_DROP_NO_SESSION);
 		return;
 	}
-	drop = pg_frame_check(datagram->payload, datagram->payload + datagram->bytes,
-			      datagram->bytes, PG_C2S, worker->view->endpoints[index].guard,
-			      &datagram->frame);
+	drop = pg_worker_validate(worker, datagram, index);
 	if (!drop && (!worker->view->handshake || !worker->handshakes))
 		drop = PG_DROP_HANDSHAKE_OFF;
 	if (drop)

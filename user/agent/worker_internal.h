@@ -3,6 +3,7 @@
 #define PG_WORKER_INTERNAL_H
 
 #include "handshake_server.h"
+#include "source_rate.h"
 #include "token.h"
 #include "worker.h"
 
@@ -40,6 +41,7 @@ struct pg_worker {
 	pthread_mutex_t xsk_lock; /* against pg_worker_xsk_statistics alone */
 	uint32_t ifindex;
 	const struct pg_view *view;
+	struct pg_source_rate *sources; /* of those who reach a socket; NULL = serves none */
 	struct pg_engine_env env;
 	struct pg_handshake_server *handshakes; /* NULL before the first view that has rules */
 	uint64_t handshake_due_ms;
@@ -84,6 +86,9 @@ void pg_worker_touch(struct pg_worker *worker, struct pg_entry *entry);
 /* --- worker_receive.c --------------------------------------------------------------------------
  */
 
+/* Judges the frame as one of this endpoint, whose guard says whether one is due; fills it in. */
+enum pg_drop pg_worker_validate(struct pg_worker *worker, struct datagram *datagram,
+				uint16_t endpoint);
 /* Takes datagram into the batch; its frame, source and route are filled but for the session. */
 void pg_worker_take(struct pg_worker *worker, struct datagram *datagram);
 /* Opens and applies what is pending. */

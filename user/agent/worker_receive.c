@@ -47,12 +47,45 @@ void pg_worker_forward(struct pg_worker *worker, const struct datagram *datagram
 }
 
 /* Whether the guard is due: as the endpoint says, wherever the frame came from. */
-static enum pg_drop validate(struct pg_worker *worker, struct datagram *datagram, uint16_t endpoint)
+enum pg_drop pg_worker_validate(struct pg_worker *worker, struct datagram *datagram,
+				uint16_t endpoint)
 {
 	const struct pg_view_endpoint *view = &worker->view->endpoints[endpoint];
+	uint32_t bytes = datagram->bytes < PG_FRAME_MAX ? datagram->bytes : PG_FRAME_MAX;
 
-	return pg_frame_check(datagram->payload, datagram->payload + datagram->bytes,
-			      datagram->bytes, PG_C2S, view->guard, &datagram->frame);
+	/* of a longer datagram a socket gives the beginning, and its length */
+	return pg_frame_check(datagram->payload, datagram->payload + bytes, datagram->bytes, PG_C2S,
+			      view->guard, &datagram->frame);
+}
+
+/* The reason for a frame that matches no session: within its source's rate, or beyond. */
+static enum pg_drop unmatched(struct pg_worker *worker, const struct datagram *datagram)
+{
+	uint32_t rate = worker->table->maps->shared->unmatched_rate;
+
+	if (!worker->sources || pg_source_rate_take(worker->sources, datagram->source.address, rate,
+						    worker->env.now_ms))
+		return PG_DROP_NO_SESSION;
+	return PG_DROP_RATE_LIMITED;
+}
+
+/*
+ * The gate's step_session for what came to a socket, over the same line: what belongs to no living
+ * session goes to no other worker.
+ */
+static enum pg_drop session_lives(struct pg_worker *worker, const struct datagram *datagram)
+{
+	const struct pg_session_table *table = worker->table;
+	uint32_t slot = pg_table_slot(table, datagram->frame.session);
+	const struct pg_session *line = &table->maps->sessions[slot];
+	uint8_t state;
+
+	if (__atomic_load_n(&line->id, __ATOMIC_ACQUIRE) != datagram->frame.session ||
+	    __atomic_load_n(&line->endpoint, __ATOMIC_RELAXED) != datagram->endpoint)
+		return unmatched(worker, datagram);
+	state = __atomic_load_n(&line->state, __ATOMIC_RELAXED);
+	return state == PG_SESSION_READY || state == PG_SESSION_OPEN ? PG_DROP_NONE
+								     : PG_DROP_SESSION_STATE;
 }
 
 static bool same_peer(const struct pg_session *line, const struct pg_engine_source *source)
@@ -98,15 +131,6 @@ static struct pg_entry *find_entry(struct pg_worker *worker, struct datagram *da
 	return entry;
 }
 
-static bool guard_right(const struct pg_entry *entry, const struct datagram *datagram)
-{
-	const __u64 *words = entry->engine.line->guard_c2s;
-	__u64 key[2] = { words[0], words[1] };
-
-	return !datagram->frame.has_guard ||
-	       pg_guard_check(key, datagram->payload, &datagram->frame);
-}
-
 /* --- the batch ---------------------------------------------------------------------------------
  */
 
@@ -128,8 +152,10 @@ static void take_control(struct pg_worker *worker, struct datagram *datagram)
 			pg_worker_reject(worker, entry, drop);
 		return;
 	}
-	if (!guard_right(entry, datagram)) {
-		pg_worker_reject(worker, entry, PG_DROP_GUARD);
+	drop = pg_engine_admit(&entry->engine, &datagram->frame, datagram->payload,
+			       datagram->source.pinned);
+	if (drop) {
+		pg_worker_reject(worker, entry, drop);
 		return;
 	}
 	if (datagram->source.pinned && datagram->frame.has_guard) {
@@ -173,8 +199,8 @@ static void take_data(struct pg_worker *worker, struct datagram *datagram)
 
 void pg_worker_take(struct pg_worker *worker, struct datagram *datagram)
 {
+	enum pg_drop drop = PG_DROP_NONE;
 	struct pg_entry *entry;
-	enum pg_drop drop;
 
 	worker->counts.frames_received++;
 	if (datagram->bytes > PG_AT_OPCODE && datagram->payload[PG_AT_OPCODE] == PG_OP_SHAKEHAND) {
@@ -182,8 +208,10 @@ void pg_worker_take(struct pg_worker *worker, struct datagram *datagram)
 		return;
 	}
 	if (datagram->endpoint) {
-		/* from a socket: nothing was validated yet */
-		drop = validate(worker, datagram, datagram->endpoint);
+		/* from a socket: no gate judged it, and its rules come in the gate's order */
+		drop = pg_worker_validate(worker, datagram, datagram->endpoint);
+		if (!drop && !datagram->hops)
+			drop = session_lives(worker, datagram);
 		if (drop) {
 			pg_worker_reject(worker, NULL, drop);
 			return;
@@ -192,20 +220,17 @@ void pg_worker_take(struct pg_worker *worker, struct datagram *datagram)
 	entry = find_entry(worker, datagram);
 	if (!entry)
 		return;
-	if (!datagram->endpoint) {
-		drop = validate(worker, datagram, entry->endpoint);
-		if (drop) {
-			pg_worker_reject(worker, entry, drop);
-			return;
-		}
-	} else if (datagram->frame.opcode == PG_OP_DATA && !guard_right(entry, datagram)) {
-		pg_worker_reject(worker, entry, PG_DROP_GUARD);
-		return;
-	}
 	datagram->entry = entry;
 	datagram->source.pinned = same_peer(entry->engine.line, &datagram->source);
-	if (entry->half_open && !datagram->source.pinned) {
-		pg_worker_reject(worker, entry, PG_DROP_PEER_MISMATCH);
+	if (!datagram->endpoint)
+		drop = pg_worker_validate(worker, datagram, entry->endpoint);
+	else if (datagram->frame.opcode == PG_OP_DATA)
+		drop = pg_engine_admit(&entry->engine, &datagram->frame, datagram->payload,
+				       datagram->source.pinned);
+	if (!drop && entry->half_open && !datagram->source.pinned)
+		drop = PG_DROP_PEER_MISMATCH;
+	if (drop) {
+		pg_worker_reject(worker, entry, drop);
 		return;
 	}
 	pg_worker_touch(worker, entry);
@@ -404,7 +429,7 @@ static int receive_batch(struct pg_worker *worker, int fd, struct mmsghdr *messa
 			.msg_controllen = CONTROL_BYTES,
 		};
 	}
-	return recvmmsg(fd, messages, BATCH, MSG_DONTWAIT, NULL);
+	return recvmmsg(fd, messages, BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
 }
 
 uint32_t pg_worker_receive_socket(struct pg_worker *worker, uint16_t endpoint)

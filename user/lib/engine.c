@@ -178,6 +178,46 @@ void pg_engine_event(struct pg_engine *engine, enum pg_app_kind kind, uint32_t s
 /* --- receiving a data frame --------------------------------------------------------------------
  */
 
+static bool guard_right(const struct pg_engine *engine, const struct pg_frame *frame,
+			const uint8_t *bytes)
+{
+	const struct pg_session *line = engine->line;
+	const __u64 *words = engine->in == PG_C2S ? line->guard_c2s : line->guard_s2c;
+	__u64 key[2] = { words[0], words[1] };
+
+	return !frame->has_guard || pg_guard_check(key, bytes, frame);
+}
+
+static bool stream_known(struct pg_engine *engine, const struct pg_frame *frame)
+{
+	struct pg_stream *stream;
+
+	if (!frame->stream || frame->opcode == PG_OP_OPENSTREAM)
+		return true;
+	stream = pg_engine_stream(engine, frame->stream);
+	return stream && (!pg_closing_done(stream->closing) || frame->opcode == PG_OP_CLOSESTREAM);
+}
+
+/* Whether a data frame from elsewhere is worth proving (PROTOCOL section 5, "Peer address"). */
+static bool candidate(const struct pg_engine *engine, const struct pg_series *series,
+		      const struct pg_frame *frame)
+{
+	return engine->roams && frame->pack > series->highest;
+}
+
+enum pg_drop pg_engine_admit(struct pg_engine *engine, const struct pg_frame *frame,
+			     const uint8_t *frame_bytes, bool from_peer)
+{
+	if (!stream_known(engine, frame))
+		return PG_DROP_NO_STREAM;
+	if (!from_peer && (frame->opcode != PG_OP_DATA ||
+			   !candidate(engine, pg_engine_series(engine, frame->stream), frame)))
+		return PG_DROP_PEER_MISMATCH;
+	if (!guard_right(engine, frame, frame_bytes))
+		return from_peer ? PG_DROP_GUARD : PG_DROP_PEER_MISMATCH;
+	return PG_DROP_NONE;
+}
+
 enum pg_drop pg_engine_classify(struct pg_engine *engine, const struct pg_frame *frame,
 				uint8_t *frame_bytes, bool from_peer, struct pg_aead_job *job)
 {
@@ -189,13 +229,13 @@ enum pg_drop pg_engine_classify(struct pg_engine *engine, const struct pg_frame 
 		return PG_DROP_SESSION_STATE;
 	if (!series)
 		return PG_DROP_NO_STREAM;
+	if (!from_peer && !candidate(engine, series, frame))
+		return PG_DROP_PEER_MISMATCH;
 	if (frame->flags & PG_FLAG_FRAG && series->policy == PG_POLICY_NEWEST)
 		return PG_DROP_FRAGMENT_UNSUPPORTED;
 	drop = pg_series_check(series, frame->pack);
 	if (drop && (drop != PG_DROP_REPLAY_SEEN || series->policy != PG_POLICY_RELIABLE))
 		return drop;
-	if (!from_peer && (!engine->roams || drop || frame->pack <= series->highest))
-		return PG_DROP_PEER_MISMATCH;
 	job->key = pg_key_cache_get(engine->env->keys, engine->handle, &engine->keys, engine->aead,
 				    engine->in, frame->stream, frame->pack);
 	if (!job->key)
@@ -360,7 +400,7 @@ enum pg_drop pg_engine_data(struct pg_engine *engine, const struct pg_frame *fra
 		return acked_again(engine, frame, source, ret_acked);
 	if (drop)
 		return drop;
-	if (!source->pinned && (!engine->roams || frame->pack <= series->highest || older))
+	if (!source->pinned && (!candidate(engine, series, frame) || older))
 		return PG_DROP_PEER_MISMATCH;
 	if (frame->flags & PG_FLAG_FRAG)
 		return take_part(engine, series, frame, data, bytes, source, ret_acked);
@@ -369,16 +409,6 @@ enum pg_drop pg_engine_data(struct pg_engine *engine, const struct pg_frame *fra
 
 /* --- one datagram ------------------------------------------------------------------------------
  */
-
-static bool guard_right(const struct pg_engine *engine, const struct pg_frame *frame,
-			const uint8_t *bytes)
-{
-	const struct pg_session *line = engine->line;
-	const __u64 *words = engine->in == PG_C2S ? line->guard_c2s : line->guard_s2c;
-	__u64 key[2] = { words[0], words[1] };
-
-	return !frame->has_guard || pg_guard_check(key, bytes, frame);
-}
 
 enum pg_drop pg_engine_receive(struct pg_engine *engine, uint8_t *datagram, uint32_t bytes,
 			       const struct pg_engine_source *source)
@@ -393,8 +423,11 @@ enum pg_drop pg_engine_receive(struct pg_engine *engine, uint8_t *datagram, uint
 		return drop;
 	if (frame.session != engine->line->id)
 		return PG_DROP_NO_SESSION;
-	if (!guard_right(engine, &frame, datagram))
-		return PG_DROP_GUARD;
+	if (engine->ended)
+		return PG_DROP_SESSION_STATE;
+	drop = pg_engine_admit(engine, &frame, datagram, source->pinned);
+	if (drop)
+		return drop;
 	if (frame.opcode != PG_OP_DATA) {
 		drop = pg_engine_control(engine, &frame, datagram, source);
 	} else {

@@ -323,6 +323,14 @@ void pg_engine_done(struct pg_engine *engine);
 void pg_engine_retire(struct pg_engine *engine);
 
 /*
+ * What the gate asks of a valid frame of this session, in its order, but for the packId: its stream
+ * exists, it came from line->peer (from_peer) or may prove a new address, its guard is right. For
+ * frames that passed no gate. PG_DROP_NONE or the reason, uncounted.
+ */
+enum pg_drop pg_engine_admit(struct pg_engine *engine, const struct pg_frame *frame,
+			     const uint8_t *frame_bytes, bool from_peer);
+
+/*
  * Whether a valid data frame may be opened, and how. from_peer: it came from line->peer.
  * PG_DROP_NONE: *job is filled (text and tag point into frame_bytes) but for its result. A
  * duplicate that is to be acked again is opened too. Otherwise the reason, uncounted.
