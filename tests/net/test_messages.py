@@ -214,7 +214,9 @@ def check_app_sends_in_parts(bench, where, app):
     app.socket.send(lab_app.record(lab_app.MESSAGE, b"lost", flags=lab_app.MORE, **head))
     head["message"] = 71
     app.socket.send(lab_app.record(lab_app.MESSAGE, b"sent", **head))
-    expect(app.receive_kind(lab_app.ERROR) is not None, "no error for a message without its end")
+    refused = app.receive_kind(lab_app.ERROR)
+    expect(refused is not None, "no error for a message without its end")
+    expect_equal(refused.message, 70, "message id of the error")
     frame = peer.expect((DATA, 0, None))
     expect_equal(frame.plain, m.message(71, b"sent"), "the packet")
     peer.send(peer.session.ack(frame.pack))

@@ -347,6 +347,8 @@ class Session:
         self.acked = set()
         self.asked = set()
         self.received = {}
+        self.parts = {}
+        self.cut = {}
         self.pings = Counter()
         self.latest = Counter()
 
@@ -379,6 +381,32 @@ class Session:
         self.ledger.record(self.out, parse(raw))
         self.copies[stream, pack] += 0
         return raw
+
+    def packet(self, plain, stream=0, pack=None, most=1172, fragments=None):
+        """A packet as the frames it travels in: whole where it fits one, else equal fragments.
+
+        most is MAX_PAYLOAD_LEN; fragments=1 sends a packet that would fit as a lone fragment.
+        """
+        if pack is None:
+            self.next_pack[stream] += 1
+            pack = self.next_pack[stream]
+        room = most - TAG_BYTES - (GUARD_BYTES if self.guard else 0)
+        if len(plain) <= room and fragments is None:
+            return [self.data(plain, stream, pack)]
+        pieces = [plain[at:at + room] for at in range(0, len(plain), room)]
+        if len(pieces) > FRAGMENT_MOST:
+            raise ValueError("PROTOCOL 2: %d fragments" % len(pieces))
+        return [self.data(piece, stream, pack, frag, frag == len(pieces))
+                for frag, piece in enumerate(pieces, 1)]
+
+    def ack_parts(self, pack, held, last=False, stream=0, slow=False):
+        """The ack of the fragments held (PROTOCOL 1); last: FIN, the last one is among them."""
+        top = max(held)
+        bits = sum(1 << (8 * math.ceil(top / 8) - 1 - (top - frag)) for frag in held)
+        flags = (PACK | FRAG | (STRE if stream else 0) | (SLOW if slow else 0)
+                 | (FIN if last else 0))
+        return self.control(ACK, bits.to_bytes(math.ceil(top / 8), "big"), flags, stream, pack,
+                            top)
 
     def ack(self, pack, stream=0, slow=False):
         flags = PACK | (STRE if stream else 0) | (SLOW if slow else 0)
@@ -415,17 +443,25 @@ class Session:
         if raw[13] == DATA:
             frame = parse(raw)
             self.copies[frame.stream, frame.pack] += 1
+            if frame.frag:
+                sent = self.cut.setdefault((frame.stream, frame.pack), {})
+                sent[frame.frag] = bool(frame.flags & FIN)
 
     # receiving
 
     def receive(self, raw):
         """Check one frame from the server in full and return it, opened."""
+        frame = self.overhear(raw)
+        self.check_sense(frame)
+        return frame
+
+    def overhear(self, raw):
+        """Check a frame that the network is to lose before it arrives: all but what it is about."""
         frame = self.check_form(raw)
         if frame.op == DATA:
             frame.plain = self.back.open(frame, self.guard)
             frame.repeat = self.ledger.record(self.back, frame)
         self.check_time(frame)
-        self.check_sense(frame)
         return frame
 
     def check_form(self, raw):
@@ -466,7 +502,28 @@ class Session:
     def on_data(self, frame):
         if frame.stream not in self.policies:
             raise Fault("PROTOCOL 1: %s on a stream never opened" % frame)
-        self.received.setdefault(frame.stream, {})[frame.pack] = frame.plain
+        if self.policies[frame.stream] == NEWEST and frame.frag:
+            raise Fault("PROTOCOL 4: %s in a series of policy newest" % frame)
+        held = self.parts.setdefault((frame.stream, frame.pack), {})
+        if held and (0 in held) != (frame.frag == 0):
+            raise Fault("PROTOCOL 1: %s, which is cut anew" % frame)
+        held[frame.frag] = frame
+        last = max(held)
+        if any(part.flags & FIN for frag, part in held.items() if frag != last):
+            raise Fault("PROTOCOL 1: a fragment behind the last one of packId %d" % frame.pack)
+        if not frame.frag:
+            self.received.setdefault(frame.stream, {})[frame.pack] = frame.plain
+        elif held[last].flags & FIN and len(held) == last:
+            whole = b"".join(held[frag].plain for frag in range(1, last + 1))
+            self.received.setdefault(frame.stream, {})[frame.pack] = whole
+
+    def ack_for(self, frame):
+        """The ack that a data frame of the server's reliable series is due now."""
+        if frame.pack in self.received.get(frame.stream, {}):
+            return self.ack(frame.pack, frame.stream)
+        held = self.parts[frame.stream, frame.pack]
+        last = bool(held[max(held)].flags & FIN)
+        return self.ack_parts(frame.pack, held, last, frame.stream)
 
     def on_ack(self, frame):
         series = (frame.stream, frame.pack)
@@ -486,6 +543,12 @@ class Session:
         padding = int.from_bytes(bits, "big") & ((1 << (8 * len(bits) - frame.frag)) - 1)
         if padding or not bits[0] & 0x80:
             raise Fault("PROTOCOL 1: %s has ack bits %s" % (frame, bits.hex()))
+        sent = self.cut.get((frame.stream, frame.pack), {})
+        extra = acked_parts(frame) - set(sent)
+        if extra:
+            raise Fault("PROTOCOL 1: %s acks fragments never sent: %s" % (frame, sorted(extra)))
+        if bool(frame.flags & FIN) != sent[frame.frag]:
+            raise Fault("PROTOCOL 1: FIN of %s is wrong" % frame)
 
     def on_pong(self, frame):
         echoed = frame.payload[:-GUARD_BYTES] if self.guard else frame.payload
@@ -496,6 +559,12 @@ class Session:
     def on_stream(self, frame):
         if frame.stream not in self.asked:
             raise Fault("PROTOCOL 1: %s for a stream never asked for" % frame)
+
+
+def acked_parts(frame):
+    """The fragments that a fragment ack says are there."""
+    bits = frame.payload[:math.ceil(frame.frag / 8)]
+    return {frame.frag - k for k in range(frame.frag) if bits[k // 8] & 0x80 >> k % 8}
 
 
 def break_guard(raw):

@@ -100,6 +100,15 @@ static void take_hello(struct pg_app_server *server, struct client *client,
 	atomic_store(&client->connection.welcomed, true);
 }
 
+/* Refuses the message of which the first parts came. */
+static void refuse_begun(struct client *client, const char *why)
+{
+	const struct pg_app_record *begun = &client->begun;
+
+	send_record(client, PG_APP_ERROR, pg_be64(begun->session), pg_be32(begun->stream),
+		    pg_be32(begun->message), why);
+}
+
 static void forget_parts(struct client *client)
 {
 	free(client->gathered);
@@ -152,7 +161,7 @@ static int gather(struct client *client, const struct pg_app_record *header,
 
 	if (client->gathering && !goes_on(client, header)) {
 		if (!client->skipping)
-			refuse(client, record, "message refused: its other parts did not follow");
+			refuse_begun(client, "message refused: its other parts did not follow");
 		forget_parts(client);
 	}
 	if (!client->gathering && !more)
