@@ -5,6 +5,7 @@ verb does its work, every wrong request is refused with a sentence and the agent
 
 import base64
 import contextlib
+import fcntl
 import glob
 import http.client
 import json
@@ -14,8 +15,10 @@ import select
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 from cryptography.hazmat.primitives import serialization
@@ -240,10 +243,15 @@ def check_exit_codes(bench):
         (USAGE, "which verb", []), (USAGE, 'did you mean "status"', ["statsu"]),
         (USAGE, 'did you mean "session list"', ["session", "lst"]),
         (USAGE, "there are: session add", ["session"]),
+        (USAGE, "session needs a verb", ["session"]),
+        (USAGE, "unknown verb \"frobnicate\"", ["help", "frobnicate"]),
+        (USAGE, "control socket is too long", ["status", "--control", "/" + 120 * "x"]),
+        (USAGE, "control socket is too long", ["detach", "--all", "--control=/" + 120 * "x"]),
+        (FAILED, "open /nonexistent: No such file or directory\n", ["decode", "/nonexistent"]),
         (USAGE, "see packgate --help", ["frobnicate"]),
         (USAGE, "unknown option --foo", ["status", "--foo"]),
         (USAGE, "one word too many", ["status", "now"]),
-        (USAGE, "a word is missing", ["attach"]),
+        (USAGE, "attach: INTERFACE is missing", ["attach"]),
         (USAGE, "--confirm needs SECONDS", ["attach", "eth0", "--confirm"]),
         (USAGE, "1 to 86400", ["attach", "eth0", "--confirm", "0"]),
         (USAGE, "1 to 86400", ["attach", "eth0", "--confirm=86401"]),
@@ -313,6 +321,44 @@ def check_help(bench):
                    done.out[:60])
     expect(re.fullmatch(r"packgate \d+\.\d+\.\d+\n", bench.agent.packgate("--version").out),
            "--version")
+    expect_equal(bench.agent.packgate("help").out, whole.out, "help")
+    for words in (["session", "--help"], ["help", "session"]):
+        done = bench.agent.packgate(*words)
+        expect(done.code == DONE and done.out.startswith("usage: packgate session VERB"),
+               "%d %r", done.code, done.out[:60])
+        expect("  session add " in done.out and "  session close  ID" in done.out and
+               "stream" not in done.out, "%r", done.out)
+    expect(bench.agent.packgate("help", "session", "add").out ==
+           bench.agent.packgate("session", "add", "--help").out, "help session add")
+
+
+def on_terminal(bench, columns, *words):
+    """The lines that the verb writes to a terminal of so many columns."""
+    master, slave = os.openpty()
+    with open(master, "rb", 0) as screen:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with open(slave, "wb", 0) as terminal:
+            subprocess.run([binary("packgate"), "--control", bench.agent.control, *words],
+                           stdout=terminal, check=True, timeout=10)
+            text = b""
+            while select.select([screen], [], [], 0)[0]:
+                text += screen.read(65536)
+    return text.decode().replace("\r\n", "\n").rstrip("\n").split("\n")
+
+
+def check_narrow_terminal(bench):
+    """At 80 columns no line is longer, no line ends in blanks, and no column is lost."""
+    for words, last in ((("status",), "NOTE"), (("endpoint", "list"), "APP"),
+                        (("session", "list"), "ACTIVE"), (("listeners",), "LIMIT")):
+        lines = on_terminal(bench, 80, *words)
+        expect(any(last in line for line in lines), "%s at 80 columns: %r", words, lines)
+        for line in lines:
+            expect(len(line) <= 80, "%s: %d columns: %r", words, len(line), line)
+            expect(line == line.rstrip(), "%s: ends in blanks: %r", words, line)
+    lines = on_terminal(bench, 30, "session", "list")
+    expect(all(len(line) <= 30 for line in lines), "at 30 columns: %r", lines)
+    expect("for want of room, not shown:" in " ".join(lines) and "ACTIVE" in lines[-1],
+           "what is left away is named: %r", lines)
 
 
 # --- sessions ------------------------------------------------------------------------------------
@@ -489,7 +535,7 @@ def interface_row(bench):
 
 def check_attach(bench):
     agent, name = bench.agent, bench.lab.server_if
-    expect_equal(agent.cli_ok("detach", name).out.split()[:2], [name, "detached,"], "detach")
+    expect_equal(agent.cli_ok("detach", name).out.split(), [name, "detached"], "detach")
     expect_equal(agent.cli("status").code, FAILED, "status without a gate")
     expect_equal(agent.cli("status", "--json").json["all_attached"], False, "all_attached")
     expect_equal(agent.cli("detach", name).code, FAILED, "detach again")
@@ -836,8 +882,8 @@ def check_dotted_name(bench):
 
 
 CHECKS = (check_documented_keys, check_json_is_the_api, check_tables, check_exit_codes,
-          check_unreachable, check_help, check_session_add, check_session_refusals,
-          check_all_or_nothing, check_malformed_requests, check_hostile_clients, check_attach,
+          check_unreachable, check_help, check_narrow_terminal, check_session_add,
+          check_session_refusals, check_all_or_nothing, check_malformed_requests, check_hostile_clients, check_attach,
           check_reload, check_follow, check_follow_limit, check_drop_counts, check_metrics,
           check_health, check_keygen, check_token, check_doctor, check_doctor_config,
           check_detach_without_agent, check_detach_all, check_dotted_name)

@@ -34,8 +34,11 @@ static int tell(const struct answer *answer, const char *done)
 
 	if (cli.json)
 		return puts(answer->text) < 0 ? CLI_FAILED : CLI_DONE;
-	printf("%s %s, mode %s\n", json_text(answer->root, "name"), done,
-	       json_text(answer->root, "mode"));
+	if (json_flag(answer->root, "attached"))
+		printf("%s %s, mode %s\n", json_text(answer->root, "name"), done,
+		       json_text(answer->root, "mode"));
+	else
+		printf("%s %s\n", json_text(answer->root, "name"), done);
 	if (left)
 		printf("It detaches in %lld s unless you run: packgate confirm %s\n",
 		       (long long)left, json_text(answer->root, "name"));
@@ -174,7 +177,7 @@ int cmd_detach(const struct cli_args *args)
 	if (!interface == !cli_option(args, "all"))
 		return cli_fail(CLI_USAGE, "detach: name one INTERFACE, or give --all");
 	rc = request_quietly(&ask_status, &status);
-	if (rc == CLI_FAILED)
+	if (rc == CLI_FAILED || rc == CLI_USAGE)
 		return cli_fail(rc, "detach: %s", status.why);
 	/* An agent of another instance does not know these pins. */
 	if (rc || (instance && strcmp(instance, json_text(status.root, "instance"))))

@@ -21,7 +21,7 @@ int cmd_session_list(const struct cli_args *args)
 	rc = request_show("session list", path, &answer);
 	if (rc || cli.json)
 		return rc;
-	table = table_new("SESSION|ENDPOINT|PEER|STATE|>STREAMS|>FRAMES IN|>FRAMES OUT|>REJECTED|"
+	table = table_new("SESSION|ENDPOINT|PEER|STATE|>STREAMS|>IN|>OUT|>REFUSED|"
 			  ">GAPS|ACTIVE");
 	json_array_foreach (json_object_get(answer.root, "sessions"), i, row) {
 		table_cell(table, "%s", json_text(row, "session"));

@@ -33,8 +33,8 @@ static void show_status(const json_t *root)
 	printf("packgated %s, instance %s, started %s, AEAD by %s\n", json_text(root, "version"),
 	       json_text(root, "instance"), time_text(json_int(root, "started_ms"), started),
 	       json_text(root, "aead_backend"));
-	printf("sessions %lld of %lld, streams %lld of %lld; at start %lld adopted, %lld restored, "
-	       "%lld removed\n\n",
+	printf("sessions %lld of %lld, streams %lld of %lld\n"
+	       "at start %lld adopted, %lld restored, %lld removed\n\n",
 	       (long long)json_int(root, "sessions"), (long long)json_int(root, "sessions_limit"),
 	       (long long)json_int(root, "streams"), (long long)json_int(root, "streams_limit"),
 	       (long long)json_int(root, "adopted"), (long long)json_int(root, "restored"),
@@ -103,7 +103,7 @@ int cmd_endpoint_list(const struct cli_args *args)
 		table_cell(table, "%s", json_text(row, "deliver"));
 		table_cell(table, "%s", json_text(row, "format"));
 		table_cell(table, "%lld", (long long)json_int(row, "sessions"));
-		table_cell(table, "%s", json_flag(row, "application") ? "connected" : "-");
+		table_cell(table, "%s", json_flag(row, "application") ? "yes" : "-");
 	}
 	table_print(table, "no endpoints");
 	return CLI_DONE;

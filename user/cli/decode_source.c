@@ -32,12 +32,16 @@ void decode_source_close(struct decode_source *source)
 
 static int open_file(struct decode_source *source, struct pg_error *error)
 {
+	size_t name = strlen(source->name);
 	char why[PCAP_ERRBUF_SIZE];
 
 	source->pcap = pcap_open_offline_with_tstamp_precision(source->name,
 							       PCAP_TSTAMP_PRECISION_NANO, why);
 	if (!source->pcap)
-		return pg_error_set(error, -EIO, "open %s: %s", source->name, why);
+		return pg_error_set(error, -EIO, "open %s: %s", source->name,
+				    !strncmp(why, source->name, name) && why[name] == ':'
+					    ? why + name + 2
+					    : why);
 	return 0;
 }
 

@@ -184,6 +184,12 @@ static const struct cli_command commands[] = {
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
+struct words {
+	char *argv[WORDS_MAX + 1];
+	int argc;
+	bool help, version;
+};
+
 static void print_globals(void)
 {
 	puts("\nGlobal options, before or after the verb:\n"
@@ -205,6 +211,20 @@ static int print_help(void)
 	for (i = 0; i < COMMANDS; i++)
 		printf("  %-14s %-15s %s\n", commands[i].words, commands[i].operands,
 		       commands[i].summary);
+	print_globals();
+	return CLI_DONE;
+}
+
+/* The verbs of a group such as "session", and the global options. */
+static int print_group_help(const char *word)
+{
+	size_t i, length = strlen(word);
+
+	printf("usage: packgate %s VERB ...\n\n", word);
+	for (i = 0; i < COMMANDS; i++)
+		if (!strncmp(commands[i].words, word, length) && commands[i].words[length] == ' ')
+			printf("  %-14s %-15s %s\n", commands[i].words, commands[i].operands,
+			       commands[i].summary);
 	print_globals();
 	return CLI_DONE;
 }
@@ -277,6 +297,16 @@ static size_t distance(const char *a, const char *b)
 	return row[n];
 }
 
+/* `help` as a verb is `--help` at its place. */
+static void take_help_verb(struct words *words)
+{
+	if (!words->argc || strcmp(words->argv[0], "help"))
+		return;
+	words->help = true;
+	words->argc--;
+	memmove(words->argv, words->argv + 1, sizeof(words->argv[0]) * (size_t)words->argc);
+}
+
 /* The verbs that begin with a first word such as "session"; "" if there are none. */
 static void list_group(const char *word, char text[128])
 {
@@ -287,6 +317,14 @@ static void list_group(const char *word, char text[128])
 		if (!strncmp(commands[i].words, word, length) && commands[i].words[length] == ' ')
 			used += (size_t)snprintf(text + used, 128 - used, "%s%s", used ? ", " : "",
 						 commands[i].words);
+}
+
+static bool is_group(const char *word)
+{
+	char group[128];
+
+	list_group(word, group);
+	return *group;
 }
 
 static int suggest(int argc, char **argv)
@@ -307,6 +345,8 @@ static int suggest(int argc, char **argv)
 			nearest = words;
 		}
 	}
+	if (*group && argc == 1)
+		return cli_fail(CLI_USAGE, "%s needs a verb; there are: %s", argv[0], group);
 	if (nearest)
 		return cli_fail(CLI_USAGE, "unknown verb \"%s\"; did you mean \"%s\"?",
 				*group ? given : argv[0], nearest);
@@ -329,12 +369,6 @@ static const struct cli_command *find_command(int argc, char **argv, int *ret_ta
 
 /* --- the global options ------------------------------------------------------------------------
  */
-
-struct words {
-	char *argv[WORDS_MAX + 1];
-	int argc;
-	bool help, version;
-};
 
 static bool take_flag(const char *word, struct words *words)
 {
@@ -391,8 +425,11 @@ static int run(const struct cli_command *command, int taken, struct words *words
 	}
 	if (words->help)
 		return print_command_help(command);
-	rc = cli_args_parse(command->words, command->options, command->operands_min,
-			    command->operands_max, words->argc - taken, words->argv + taken, &args);
+	rc = cli_args_parse(command->words, command->options, 0, command->operands_max,
+			    words->argc - taken, words->argv + taken, &args);
+	if (!rc && args.operand_count < command->operands_min)
+		rc = cli_fail(CLI_USAGE, "%s: %s is missing; see packgate %s --help",
+			      command->words, command->operands, command->words);
 	return rc ? rc : command->run(&args);
 }
 
@@ -408,6 +445,7 @@ int main(int argc, char **argv)
 	rc = take_globals(argc, argv, &words);
 	if (rc)
 		return rc;
+	take_help_verb(&words);
 	if (words.version)
 		return printf("packgate %s\n", PG_VERSION) < 0 ? CLI_FAILED : CLI_DONE;
 	if (!words.argc && words.help)
@@ -415,6 +453,8 @@ int main(int argc, char **argv)
 	if (!words.argc)
 		return cli_fail(CLI_USAGE, "which verb? See packgate --help");
 	command = find_command(words.argc, words.argv, &taken);
+	if (!command && words.help && words.argc == 1 && is_group(words.argv[0]))
+		return print_group_help(words.argv[0]);
 	if (!command)
 		return suggest(words.argc, words.argv);
 	signal(SIGPIPE, SIG_IGN);

@@ -11,8 +11,9 @@
 #include "output.h"
 
 #define COLUMNS_MAX 16
-#define GAP	    2
-#define WRAP_MIN    8 /* a column narrower than this is left away */
+#define GAP	    2 /* 1 where the terminal is too narrow */
+#define HEAD_LINES  2
+#define WRAP_MIN    8 /* the last column is left away where it gets less than it needs of this */
 
 struct table {
 	char *names[COLUMNS_MAX];
@@ -105,22 +106,148 @@ static void print_wrapped(const char *text, size_t indent, size_t room)
 	}
 }
 
-static void print_row(const struct table *table, char *const *cells, const size_t *widths,
-		      size_t terminal)
-{
-	bool wraps = !table->right[table->columns - 1];
-	size_t plain = table->columns - wraps, used = 0, i;
+/* How a table stands on this terminal. */
+struct layout {
+	size_t widths[COLUMNS_MAX];
+	size_t gap, terminal;
+	size_t shown; /* columns; the others are left away */
+	bool stacked; /* names of two words on two lines */
+};
 
-	for (i = 0; i < plain && used + widths[i] <= terminal; i++) {
-		printf(table->right[i] ? "%*s" : "%-*s", pad(widths[i]), cells[i]);
-		used += widths[i] + GAP;
-		if (i + 1 < table->columns)
-			printf("%*s", GAP, "");
+/* Blanks are owed until something follows them, so that no line ends in one. */
+static void print_padded(const char *text, size_t width, bool right, size_t *owed)
+{
+	size_t length = strlen(text), blanks = width > length ? width - length : 0;
+
+	if (!length) {
+		*owed += width;
+		return;
 	}
-	if (wraps && i == plain && used + WRAP_MIN <= terminal)
-		print_wrapped(cells[i], used, terminal - used);
-	else
+	printf("%*s%s", pad(*owed + (right ? blanks : 0)), "", text);
+	*owed = right ? 0 : blanks;
+}
+
+/* What the last column cannot do without; text wraps. */
+static size_t last_width(const struct table *table, const struct layout *layout)
+{
+	size_t last = table->columns - 1, width = layout->widths[last];
+
+	return table->right[last] || width < WRAP_MIN ? width : WRAP_MIN;
+}
+
+static void print_row(const struct table *table, char *const *cells, const struct layout *layout)
+{
+	size_t last = table->columns - 1, used = 0, owed = 0, i;
+	bool wraps;
+
+	for (i = 0; i < layout->shown; i++) {
+		wraps = i == last && !table->right[last] && *cells[last];
+		if (wraps)
+			break;
+		print_padded(cells[i], layout->widths[i], table->right[i], &owed);
+		used += layout->widths[i] + layout->gap;
+		owed += layout->gap;
+	}
+	if (i == layout->shown) {
 		puts("");
+		return;
+	}
+	printf("%*s", pad(owed), "");
+	print_wrapped(cells[last], used, layout->terminal - used);
+}
+
+/* The part of a name that stands on a line: a name of one word, or the last, is at the bottom. */
+static const char *head_part(const char *name, size_t line, char text[64])
+{
+	const char *space = strchr(name, ' ');
+
+	snprintf(text, 64, "%s", line ? (space ? space + 1 : name) : (space ? name : ""));
+	if (!line && space)
+		text[strcspn(text, " ")] = 0;
+	return text;
+}
+
+static void print_head(const struct table *table, const struct layout *layout)
+{
+	char parts[COLUMNS_MAX][64], *cells[COLUMNS_MAX];
+	size_t line, i;
+
+	for (line = layout->stacked ? 0 : HEAD_LINES; line < HEAD_LINES; line++) {
+		for (i = 0; i < table->columns; i++) {
+			head_part(table->names[i], line, parts[i]);
+			cells[i] = parts[i];
+		}
+		print_row(table, cells, layout);
+	}
+	if (!layout->stacked)
+		print_row(table, table->names, layout);
+}
+
+static size_t name_width(const char *name, bool stacked)
+{
+	const char *space = stacked ? strchr(name, ' ') : NULL;
+	size_t first = space ? (size_t)(space - name) : 0, rest = strlen(space ? space + 1 : name);
+
+	return first > rest ? first : rest;
+}
+
+/* Sets the widths, and how many columns find room; whether all do. */
+static bool measure(const struct table *table, struct layout *layout)
+{
+	size_t i, used = 0, width;
+
+	for (i = 0; i < table->columns; i++)
+		layout->widths[i] = name_width(table->names[i], layout->stacked);
+	for (i = 0; i < table->cell_count; i++)
+		if (strlen(table->cells[i]) > layout->widths[i % table->columns])
+			layout->widths[i % table->columns] = strlen(table->cells[i]);
+	for (i = 0; i < table->columns; i++) {
+		width = i + 1 < table->columns ? layout->widths[i] : last_width(table, layout);
+		if (used + width > layout->terminal)
+			break;
+		used += layout->widths[i] + layout->gap;
+	}
+	layout->shown = i;
+	return i == table->columns;
+}
+
+/* Narrower step by step; what does not fit even then is left away from the right. */
+static void lay_out(const struct table *table, struct layout *layout)
+{
+	*layout = (struct layout){ .gap = GAP, .terminal = terminal_width() };
+	if (measure(table, layout))
+		return;
+	layout->stacked = true;
+	if (measure(table, layout))
+		return;
+	layout->gap = 1;
+	measure(table, layout);
+}
+
+static bool is_empty(const struct table *table, size_t column)
+{
+	size_t i;
+
+	for (i = column; i < table->cell_count; i += table->columns)
+		if (*table->cells[i])
+			return false;
+	return true;
+}
+
+static void name_missing(const struct table *table, const struct layout *layout)
+{
+	char text[COLUMNS_MAX * 64] = "for want of room, not shown:";
+	size_t i, length, missing = 0;
+
+	for (i = layout->shown; i < table->columns; i++) {
+		if (is_empty(table, i))
+			continue;
+		length = strlen(text);
+		snprintf(text + length, sizeof(text) - length, "%s %s", missing++ ? "," : "",
+			 table->names[i]);
+	}
+	if (missing)
+		print_wrapped(text, 0, layout->terminal);
 }
 
 static void table_free(struct table *table)
@@ -137,19 +264,18 @@ static void table_free(struct table *table)
 
 void table_print(struct table *table, const char *empty)
 {
-	size_t widths[COLUMNS_MAX], terminal = terminal_width(), i;
+	struct layout layout;
+	size_t i;
 
-	for (i = 0; i < table->columns; i++)
-		widths[i] = strlen(table->names[i]);
-	for (i = 0; i < table->cell_count; i++)
-		if (strlen(table->cells[i]) > widths[i % table->columns])
-			widths[i % table->columns] = strlen(table->cells[i]);
+	lay_out(table, &layout);
 	if (!table->cell_count)
 		puts(empty);
 	else
-		print_row(table, table->names, widths, terminal);
+		print_head(table, &layout);
 	for (i = 0; i + table->columns <= table->cell_count; i += table->columns)
-		print_row(table, table->cells + i, widths, terminal);
+		print_row(table, table->cells + i, &layout);
+	if (table->cell_count)
+		name_missing(table, &layout);
 	table_free(table);
 }
 

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <curl/curl.h>
 
@@ -97,13 +99,28 @@ static int unreachable(struct answer *answer, CURL *curl, CURLcode code)
 	long number = 0;
 
 	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
-	snprintf(answer->why, sizeof(answer->why),
-		 "no agent answers on %s: %s; is packgated running? --control or PACKGATE_CONTROL "
-		 "name another socket",
-		 cli.control,
-		 code == CURLE_COULDNT_CONNECT && number ? strerror((int)number)
-							 : curl_easy_strerror(code));
+	if (code != CURLE_COULDNT_CONNECT)
+		number = 0;
+	snprintf(answer->why, sizeof(answer->why), "no agent answers on %s: %s; %s", cli.control,
+		 number ? strerror((int)number) : curl_easy_strerror(code),
+		 number == EACCES ? "run as root, or join the group of `control: { group: ... }`"
+				  : "is packgated running? --control or PACKGATE_CONTROL name "
+				    "another socket");
 	return CLI_UNREACHABLE;
+}
+
+/* curl would say that it cannot resolve a host. */
+static int path_too_long(struct answer *answer)
+{
+	struct sockaddr_un address;
+
+	if (strlen(cli.control) < sizeof(address.sun_path))
+		return CLI_DONE;
+	snprintf(answer->why, sizeof(answer->why),
+		 "the path of the control socket is too long: a Unix socket's has at most %zu "
+		 "bytes",
+		 sizeof(address.sun_path) - 1);
+	return CLI_USAGE;
 }
 
 static int judge(struct answer *answer, CURL *curl, CURLcode code, bool stopped)
@@ -149,10 +166,14 @@ static int perform(CURL *curl, const struct request *request, struct answer *ans
 
 int request_quietly(const struct request *request, struct answer *ret_answer)
 {
-	CURL *curl = curl_easy_init();
+	CURL *curl = NULL;
 	int rc;
 
 	memset(ret_answer, 0, sizeof(*ret_answer));
+	rc = path_too_long(ret_answer);
+	if (rc)
+		return rc;
+	curl = curl_easy_init();
 	if (!curl) {
 		strcpy(ret_answer->why, "libcurl cannot start");
 		return CLI_FAILED;
