@@ -798,16 +798,42 @@ def check_doctor_config(bench):
     holder.bind(("0.0.0.0", 4077))
     with open(path, "w", encoding="ascii") as file:
         file.write("interfaces: [%s]\nendpoints: [{ name: a, port: 4077 }, { name: b, port: 4078 }]\n"
-                   % bench.lab.server_if)
+                   "app: { group: no-such-group }\ncontrol: { group: root }\n"
+                   "state: { directory: %s }\n" % (bench.lab.server_if, agent.path("new")))
     rows = findings(agent.packgate("doctor", "--config", path, "--json"))
     expect_equal(rows["port 4077 (a)"]["verdict"], "fail", "a port that is bound")
     expect("[%d]" % os.getpid() in rows["port 4077 (a)"]["finding"], "%r", rows["port 4077 (a)"])
     expect_equal(rows["port 4078 (b)"]["verdict"], "ok", "a free port")
+    expect_equal(rows["TCP port 9747 (metrics)"]["verdict"], "ok", "the agent's own listener")
+    for what, verdict in (("state directory", "ok"), ("group of app", "warn"),
+                          ("group of control", "ok")):
+        expect_equal(rows[what]["verdict"], verdict, what + ": " + rows[what]["finding"])
+    expect("no-such-group" in rows["group of app"]["finding"], "%r", rows["group of app"])
     expect(bench.lab.server_if + " driver" in rows, "the interface of the file")
     with open(path, "a", encoding="ascii") as file:
         file.write("mode: fast\n")
     row = findings(agent.packgate("doctor", "--config", path, "--json"))["configuration"]
-    expect(row["verdict"] == "fail" and path + ":3" in row["finding"], "%r", row)
+    expect(row["verdict"] == "fail" and path + ":6" in row["finding"], "%r", row)
+
+
+def check_doctor_files(bench):
+    """A state directory that others may read, and one that cannot be made."""
+    agent, path = bench.agent, bench.agent.path("files.yaml")
+    os.mkdir(agent.path("open"), 0o755)
+    for directory, verdict, sentence in (
+            (agent.path("open"), "fail", "is open to others (mode 0755)"),
+            (path + "/below", "fail", "is no directory"),
+            (agent.path("fresh"), "ok", "the agent will make"),
+            (os.path.dirname(agent.control), None, "")):
+        with open(path, "w", encoding="ascii") as file:
+            file.write("interfaces: []\nstate: { directory: %s }\n" % directory)
+        row = findings(agent.packgate("doctor", "--config", path, "--json"))["state directory"]
+        expect(verdict in (None, row["verdict"]) and sentence in row["finding"], "%r", row)
+    unseen = subprocess.run(["setpriv", "--bounding-set", "-sys_admin", binary("packgate"),
+                             "doctor", "--json", "--control", agent.control],
+                            stdout=subprocess.PIPE, text=True, check=False)
+    rows = {row["check"]: row for row in json.loads(unseen.stdout)["findings"]}
+    expect("CAP_SYS_ADMIN" in rows["sight"]["finding"], "%s", unseen.stdout)
 
 
 def check_detach_without_agent(bench):
@@ -883,10 +909,11 @@ def check_dotted_name(bench):
 
 CHECKS = (check_documented_keys, check_json_is_the_api, check_tables, check_exit_codes,
           check_unreachable, check_help, check_narrow_terminal, check_session_add,
-          check_session_refusals, check_all_or_nothing, check_malformed_requests, check_hostile_clients, check_attach,
-          check_reload, check_follow, check_follow_limit, check_drop_counts, check_metrics,
-          check_health, check_keygen, check_token, check_doctor, check_doctor_config,
-          check_detach_without_agent, check_detach_all, check_dotted_name)
+          check_session_refusals, check_all_or_nothing, check_malformed_requests,
+          check_hostile_clients, check_attach, check_reload, check_follow, check_follow_limit,
+          check_drop_counts, check_metrics, check_health, check_keygen, check_token, check_doctor,
+          check_doctor_config, check_doctor_files, check_detach_without_agent, check_detach_all,
+          check_dotted_name)
 
 
 def main():

@@ -171,6 +171,16 @@ static bool gate_acks(const struct pg_config *config, const struct interface *in
 	return config->duplicate_acks == PG_DUPLICATE_ACKS_GATE;
 }
 
+static int refuse_missing(struct interface *interface, struct pg_error *error)
+{
+	interface->mode = PG_GATE_DETACHED;
+	snprintf(interface->why, sizeof(interface->why), "there is no such interface");
+	return pg_error_set(error, -ENODEV,
+			    "there is no interface %s in this network namespace ('ip link' names "
+			    "them); once there is, 'packgate attach %s'",
+			    interface->name, interface->name);
+}
+
 int pg_interface_attach(struct pg_agent *agent, struct interface *interface, struct pg_error *error)
 {
 	const struct pg_config *config = agent->config;
@@ -182,6 +192,8 @@ int pg_interface_attach(struct pg_agent *agent, struct interface *interface, str
 		pg_info_log("%s: socket mode: validation in the agent", interface->name);
 		return 0;
 	}
+	if (!if_nametoindex(interface->name))
+		return refuse_missing(interface, error);
 	interface->why[0] = '\0';
 	acks_here = gate_acks(config, interface);
 	err = pg_gate_load(agent->maps, interface->name, acks_here, &interface->gate, error);

@@ -390,8 +390,11 @@ static int load_program(struct pg_gate *gate, bool acks_here, struct pg_error *e
 	bpf_program__set_expected_attach_type(gate->skeleton->progs.pg_gate, BPF_XDP);
 	err = gate_bpf__load(gate->skeleton);
 	if (err)
-		return pg_error_set(error, err, "loading the gate for %s: %s; see packgate doctor",
-				    gate->interface, strerror(-err));
+		return pg_error_set(error, err, "loading the gate for %s: %s; %s", gate->interface,
+				    strerror(-err),
+				    err == -EPERM || err == -EACCES
+					    ? "grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+					    : "see packgate doctor");
 	return 0;
 }
 

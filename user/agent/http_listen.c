@@ -188,7 +188,10 @@ int pg_listen_tcp(const struct pg_peer *address, int *ret_fd, struct pg_error *e
 	if (storage.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&storage, bytes) || listen(fd, BACKLOG))
-		return fail(error, -errno, "listen on", text);
+		return pg_error_set(error, -errno, "listen on %s: %s%s", text, strerror(errno),
+				    errno == EADDRINUSE ? "; 'ss -ltnp' names who has the port, "
+							  "configure another"
+							: "");
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

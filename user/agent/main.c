@@ -79,14 +79,15 @@ static int read_options(int argc, char **argv, struct options *options)
 		case 'm':
 			pg_metrics_write_doc(stdout);
 			return 0;
-		default:
-			fputs(usage, stderr);
+		default: /* getopt has named the word */
+			fputs("see packgated --help\n", stderr);
 			return 2;
 		}
 	}
 	if (optind == argc)
 		return -1;
-	fprintf(stderr, "packgated: unexpected argument '%s'\n", argv[optind]);
+	fprintf(stderr, "packgated: unexpected argument '%s'; see packgated --help\n",
+		argv[optind]);
 	return 2;
 }
 
@@ -99,8 +100,8 @@ static int check_config(const struct options *options)
 		fprintf(stderr, "packgated: %s\n", error.text);
 		return 1;
 	}
-	printf("%s: good, %zu endpoints on %zu interfaces\n", options->config,
-	       config->endpoint_count, config->interface_count);
+	printf("%s: good; endpoints %zu, interfaces %zu\n", options->config, config->endpoint_count,
+	       config->interface_count);
 	pg_config_free(config);
 	return 0;
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
 #include "commands.h"
 #include "doctor.h"
 #include "output.h"
@@ -39,7 +38,9 @@ static void examine_agent(struct findings *findings, bool interfaces)
 	size_t i;
 
 	if (request_quietly(&ask, &answer)) {
-		finding_add(findings, VERDICT_WARN, "agent", "start packgated", "%s", answer.why);
+		finding_add(findings, VERDICT_WARN, "agent",
+			    "start packgated, or name its socket by --control", "%.*s",
+			    (int)strcspn(answer.why, ";"), answer.why);
 		return;
 	}
 	if (strcmp(json_text(answer.root, "version"), PG_VERSION))
@@ -118,6 +119,11 @@ static void examine_config(struct findings *findings, const char *path, bool int
 		doctor_interface(findings, config->interfaces[i]);
 	for (i = 0; i < config->endpoint_count; i++)
 		doctor_port(findings, config->endpoints[i].name, config->endpoints[i].port);
+	for (i = 0; i < config->entrance_count; i++)
+		doctor_tcp_port(findings, config->entrances[i].name, config->entrances[i].port);
+	if (config->metrics.on)
+		doctor_tcp_port(findings, "metrics", config->metrics.listen.port);
+	doctor_files(findings, config);
 }
 
 /* --- the report --------------------------------------------------------------------------------

@@ -8,6 +8,8 @@
 
 #include <jansson.h>
 
+#include "config.h"
+
 enum verdict {
 	VERDICT_OK,
 	VERDICT_WARN,
@@ -32,5 +34,11 @@ void doctor_interface(struct findings *findings, const char *name);
 
 /* Whether a foreign process has the UDP port of an endpoint. */
 void doctor_port(struct findings *findings, const char *endpoint, uint16_t port);
+
+/* Likewise of a TCP entrance or of the metrics. */
+void doctor_tcp_port(struct findings *findings, const char *what, uint16_t port);
+
+/* The files of a configuration: the state directory, the groups of the sockets. */
+void doctor_files(struct findings *findings, const struct pg_config *config);
 
 #endif

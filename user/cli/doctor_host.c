@@ -113,6 +113,17 @@ static void check_capabilities(struct findings *findings, uint64_t mask)
 			    "this user lacks %s", missing);
 }
 
+/* Without them the agent runs, and sees less. */
+static void check_sight(struct findings *findings, uint64_t mask)
+{
+	if (has(mask, CAP_SYS_ADMIN) && has(mask, CAP_SYS_PTRACE) && has(mask, CAP_DAC_READ_SEARCH))
+		return;
+	finding_add(findings, VERDICT_WARN, "sight",
+		    "grant all three, or configure `tcp: { namespaces: [own] }`",
+		    "without CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH listeners of "
+		    "other namespaces, or their owners, are not seen");
+}
+
 static void check_memlock(struct findings *findings, uint64_t mask)
 {
 	struct rlimit limit;
@@ -139,5 +150,6 @@ void doctor_host(struct findings *findings)
 	check_bpffs(findings);
 	check_jit(findings);
 	check_capabilities(findings, mask);
+	check_sight(findings, mask);
 	check_memlock(findings, mask);
 }

@@ -230,7 +230,10 @@ static void check_program(const struct probe *probe, int index)
 	}
 	snprintf(text, sizeof(text), "%s, id %u, is attached", info.name[0] ? info.name : "one",
 		 query.prog_id);
-	if (!strcmp(info.name, "pg_gate"))
+	if (!info.name[0])
+		add(probe, VERDICT_WARN, "XDP program",
+		    "run doctor as root: without CAP_SYS_ADMIN its name cannot be read", text);
+	else if (!strcmp(info.name, "pg_gate"))
 		add(probe, VERDICT_OK, "XDP program", "", text);
 	else
 		add(probe, VERDICT_FAIL, "XDP program",

@@ -19,18 +19,21 @@ static void close_folder(DIR **folder)
 
 #define FOLDER PG_CLEANUP(close_folder) DIR
 
-/* The inode of a socket bound to the port in a /proc/net table; 0 = none. */
-static unsigned long find_socket(const char *table, uint16_t port)
+#define ANY_STATE  0
+#define TCP_LISTEN 10 /* as /proc/net/tcp says it */
+
+/* The inode of a socket in this state bound to the port in a /proc/net table; 0 = none. */
+static unsigned long find_socket(const char *table, uint16_t port, unsigned int wanted)
 {
 	PG_FCLOSE FILE *file = fopen(table, "re");
+	unsigned int bound, state;
 	unsigned long inode = 0;
-	unsigned int bound;
 	char line[512];
 
 	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "%*u: %*[0-9A-Fa-f]:%x %*s %*s %*s %*s %*s %*s %*s %lu", &bound,
-			   &inode) == 2 &&
-		    bound == port)
+		if (sscanf(line, "%*u: %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %lu", &bound,
+			   &state, &inode) == 3 &&
+		    bound == port && (!wanted || state == wanted))
 			return inode;
 	return 0;
 }
@@ -76,16 +79,11 @@ static void name_owner(unsigned long inode, char text[96])
 	}
 }
 
-void doctor_port(struct findings *findings, const char *endpoint, uint16_t port)
+static void judge(struct findings *findings, const char *check, const char *protocol, uint16_t port,
+		  unsigned long inode)
 {
-	static const char *const tables[] = { "/proc/net/udp", "/proc/net/udp6" };
-	char check[64], owner[96];
-	unsigned long inode = 0;
-	size_t i;
+	char owner[96];
 
-	snprintf(check, sizeof(check), "port %u (%s)", port, endpoint);
-	for (i = 0; i < 2 && !inode; i++)
-		inode = find_socket(tables[i], port);
 	if (!inode) {
 		finding_add(findings, VERDICT_OK, check, "", "free");
 		return;
@@ -95,6 +93,28 @@ void doctor_port(struct findings *findings, const char *endpoint, uint16_t port)
 		finding_add(findings, VERDICT_OK, check, "", "held by %s", owner);
 	else
 		finding_add(findings, VERDICT_FAIL, check,
-			    "stop that process, or give the endpoint another port",
-			    "UDP port %u is bound by %s", port, owner);
+			    "stop that process, or configure another port",
+			    "%s port %u is bound by %s", protocol, port, owner);
+}
+
+void doctor_port(struct findings *findings, const char *endpoint, uint16_t port)
+{
+	unsigned long inode = find_socket("/proc/net/udp", port, ANY_STATE);
+	char check[64];
+
+	if (!inode)
+		inode = find_socket("/proc/net/udp6", port, ANY_STATE);
+	snprintf(check, sizeof(check), "port %u (%s)", port, endpoint);
+	judge(findings, check, "UDP", port, inode);
+}
+
+void doctor_tcp_port(struct findings *findings, const char *what, uint16_t port)
+{
+	unsigned long inode = find_socket("/proc/net/tcp", port, TCP_LISTEN);
+	char check[64];
+
+	if (!inode)
+		inode = find_socket("/proc/net/tcp6", port, TCP_LISTEN);
+	snprintf(check, sizeof(check), "TCP port %u (%s)", port, what);
+	judge(findings, check, "TCP", port, inode);
 }
