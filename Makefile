@@ -258,6 +258,10 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/include/packgate
 	install -m 644 include/packgate/*.h $(DESTDIR)$(PREFIX)/include/packgate
 	install -D -m 644 deploy/packgate.yaml $(DESTDIR)$(PREFIX)/share/packgate/packgate.yaml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/packgated.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/packgated.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/packgated.service
 
 clean:
 	rm -rf $(BUILD)

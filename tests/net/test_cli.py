@@ -24,8 +24,8 @@ import time
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from lab import (PINS, ROOT, Lab, attach_xdp_pass, binary, bpf, in_namespace, require_root, run,
-                 wait_until)
+from lab import (HOST_IPV4, PINS, ROOT, SERVER_IPV4, Lab, attach_xdp_pass, binary, bpf,
+                 in_namespace, require_root, run, wait_until)
 from lab_report import Report, expect, expect_equal
 from lab_session import Sessions, configuration, endpoint, open_stream
 from lab_wire import Wire
@@ -84,7 +84,7 @@ def documented():
     routes, current = {}, None
     with open(DOC, encoding="utf-8") as file:
         for line in file:
-            heading = re.match(r"## (\w+ /\S+)", line)
+            heading = re.match(r"## (\w+ /\S+|packgate \w+)", line)
             row = re.match(r"\| `([^`]+)` \| (\w+) \|", line)
             if heading:
                 current = routes.setdefault(heading[1], {})
@@ -158,6 +158,20 @@ def fresh_row(bench, **change):
     return {key: value for key, value in row.items() if value is not None}
 
 
+def ping(bench):
+    """What one ping of a session of its own prints, sent by the client's host."""
+    row = fresh_row(bench, peer="%s:5601" % HOST_IPV4)
+    status, text = ask(bench.agent, "POST", "/v1/sessions", row)
+    expect_equal(status, 200, text)
+    done = subprocess.run(
+        ["nsenter", "--net=/run/netns/" + bench.lab.client, binary("packgate"), "ping",
+         "%s:4000" % SERVER_IPV4, "--client-id", str(row["client_id"]), "--server-id",
+         str(row["server_id"]), "--secret-file", "-", "--source", row["peer"], "--count", "1",
+         "--json"], input=row["secret"], stdout=subprocess.PIPE, text=True, check=False, timeout=10)
+    expect_equal(done.returncode, DONE, "ping: " + done.stdout)
+    return json.loads(done.stdout)
+
+
 def check_documented_keys(bench):
     agent, interface = bench.agent, bench.lab.server_if
     checked = set()
@@ -191,6 +205,8 @@ def check_documented_keys(bench):
         status, text = ask(agent, "POST", path, body)
         expect_equal(status, 200, text)
         check("POST /v1/interfaces/NAME/" + verb, json.loads(text))
+    check("packgate doctor", agent.cli("doctor", "--json").json)
+    check("packgate ping", ping(bench))
     left = set(documented()) - checked - {"GET /v1/drops/follow", "GET /v1/metrics"}
     expect(not left, "routes that no check reads: %s", ", ".join(sorted(left)))
 
