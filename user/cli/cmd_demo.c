@@ -19,10 +19,11 @@ static const char help[] =
 	"usage: packgate demo\n\n"
 	"Shows packgate at work on this machine, without touching its network: makes two network\n"
 	"namespaces joined by a veth pair, runs packgated in one, and from the other sends honest\n"
-	"frames as well as malformed, forged, replayed and foreign ones, and more TCP connections\n"
-	"than a listener takes. Prints what became of each, checks every number, and removes all "
-	"it\n"
-	"made. Takes a few seconds, needs root and the `ip` tool.\n\n"
+	"frames as well as malformed, forged, replayed and foreign ones, messages in packets and\n"
+	"on TCP, and more TCP connections than a listener takes. Prints what became of each, "
+	"checks\n"
+	"every number, and removes all it made. Takes a few seconds, needs root and the `ip` "
+	"tool.\n\n"
 	"Exit codes: 0 every number adds up, 1 not, 2 wrong usage.";
 
 /* --- being stopped -------------------------------------------------------------------------- */
@@ -68,19 +69,22 @@ static void ignore_signals(void)
 
 void demo_pump(struct demo *demo, int timeout_ms)
 {
-	struct pollfd polled[DEMO_SESSIONS + 1];
+	struct pollfd polled[DEMO_SESSIONS + 2];
 	int i;
 
 	for (i = 0; i < DEMO_SESSIONS; i++)
 		polled[i] = (struct pollfd){ demo->client.sessions[i].fd, POLLIN, 0 };
 	polled[i] = (struct pollfd){ demo->app.fd, POLLIN, 0 };
-	if (poll(polled, DEMO_SESSIONS + 1, timeout_ms) <= 0)
+	polled[i + 1] = (struct pollfd){ demo->caller.fd, POLLIN, 0 };
+	if (poll(polled, DEMO_SESSIONS + 2, timeout_ms) <= 0)
 		return;
 	for (i = 0; i < DEMO_SESSIONS; i++)
 		if (polled[i].revents)
 			demo_client_receive(&demo->client.sessions[i]);
 	if (polled[i].revents)
 		demo_app_receive(&demo->app);
+	if (polled[i + 1].revents)
+		demo_caller_receive(&demo->caller);
 	agent_gone = polled[i].fd >= 0 && demo->app.fd < 0;
 }
 
@@ -131,16 +135,17 @@ static int set_up(struct demo *demo, struct pg_error *error)
 	       demo->agent.pid, demo->agent.mode, demo->agent.queues);
 	if (demo->agent.why[0])
 		printf("           (not a better mode: %s)\n", demo->agent.why);
-	printf("endpoints  game, UDP port %d, guard on; lan, UDP port %d, guard off\n",
-	       DEMO_GAME_PORT, DEMO_LAN_PORT);
-	rc = demo_app_open(&demo->app, demo->agent.app, "game\nlan", error);
+	printf("endpoints  game, UDP port %d, guard on; lan, UDP port %d, guard off;\n"
+	       "           chat, messages on UDP port %d and on TCP port %d\n",
+	       DEMO_GAME_PORT, DEMO_LAN_PORT, DEMO_CHAT_PORT, DEMO_CHAT_PORT);
+	rc = demo_app_open(&demo->app, demo->agent.app, "game\nlan\nchat", error);
 	if (rc)
 		return rc;
 	demo_await(demo, &demo->app.records[PG_APP_HELLO], 1);
 	if (!demo->app.records[PG_APP_HELLO])
 		return pg_error_set(error, -EPROTO, "the agent does not answer hello: %s",
 				    demo->app.error);
-	puts("reader     an application on the application socket, for both endpoints");
+	puts("reader     an application on the application socket, for all endpoints");
 	rc = demo_client_open(&demo->client, &demo->net, error);
 	if (!rc)
 		printf("sessions   %d, provisioned through the control API\n", DEMO_SESSIONS);
@@ -159,6 +164,8 @@ static int play(struct demo *demo, struct pg_error *error)
 		rc = demo_hostile(demo, error);
 	if (!rc)
 		rc = demo_honest_again(demo, error);
+	if (!rc)
+		rc = demo_messages(demo, error);
 	if (!rc && demo_stopped())
 		rc = pg_error_set(error, -EINTR, "%s", demo_stopped());
 	demo_report_print_rows(&demo->report);
@@ -170,21 +177,23 @@ static void check_sums(struct demo *demo)
 {
 	struct demo_report *report = &demo->report;
 	const uint32_t *records = demo->app.records;
-	uint32_t bad = 0;
+	uint32_t bad = demo->caller.bad;
 	int i;
 
 	for (i = 0; i < DEMO_SESSIONS; i++)
 		bad += demo->client.sessions[i].bad;
 	printf("\nThe application got %u messages of %llu, %u of them wrong, twice or out of "
 	       "order, "
-	       "and %u gaps;\nit saw %u sessions and %u streams open. The client got %u frames it "
+	       "and %u gaps;\nit saw %u sessions (one on TCP) and %u streams open. The client got "
+	       "%u frames it "
 	       "could not open.\n",
 	       records[PG_APP_MESSAGE], (unsigned long long)report->delivered, demo->app.wrong,
 	       records[PG_APP_GAP], records[PG_APP_SESSION_OPEN], records[PG_APP_STREAM_OPEN], bad);
 	demo_report_equal(report, "messages delivered", records[PG_APP_MESSAGE], report->delivered);
 	demo_report_equal(report, "messages wrong, twice or out of order", demo->app.wrong, 0);
 	demo_report_equal(report, "gaps reported", records[PG_APP_GAP], 0);
-	demo_report_equal(report, "sessions opened", records[PG_APP_SESSION_OPEN], DEMO_SESSIONS);
+	demo_report_equal(report, "sessions and TCP connections opened",
+			  records[PG_APP_SESSION_OPEN], DEMO_SESSIONS + 1);
 	demo_report_equal(report, "streams opened", records[PG_APP_STREAM_OPEN], 3 * DEMO_HONEST);
 	demo_report_equal(report, "frames the client could not open", bad, 0);
 	demo_report_equal(report, "errors told to the application", records[PG_APP_ERROR], 0);
@@ -201,8 +210,8 @@ static int show(struct demo *demo, struct pg_error *error)
 		return rc;
 	headline("What was refused, by reason");
 	demo_report_print_refused(&demo->report, &counts);
-	headline("TCP: the queues of the server's listeners");
-	rc = demo_tcp_report(&demo->tcp, &demo->report, error);
+	headline("TCP: the queues of the listeners in both namespaces");
+	rc = demo_tcp_report(&demo->tcp, &demo->net, &demo->report, error);
 	if (rc)
 		return rc;
 	headline("Metrics");
@@ -219,6 +228,7 @@ static bool clean_up(struct demo *demo)
 	ignore_signals();
 	demo_app_close(&demo->app);
 	demo_client_close(&demo->client);
+	demo_caller_close(&demo->caller);
 	demo_tcp_close(&demo->tcp);
 	good = demo_agent_stop(&demo->agent);
 	demo_net_close(&demo->net);
@@ -305,6 +315,7 @@ int cmd_demo(int argc, char **argv)
 		return cli_fail(CLI_FAILED, "demo: out of memory");
 	demo->app.fd = -1;
 	demo_client_init(&demo->client);
+	demo_caller_init(&demo->caller);
 	demo_tcp_init(&demo->tcp);
 	puts("packgate demo: an agent, an application, an honest client and some who are not.");
 	rc = run(demo);

@@ -5,6 +5,7 @@
 #include "demo_agent.h"
 #include "demo_app.h"
 #include "demo_client.h"
+#include "demo_messages.h"
 #include "demo_net.h"
 #include "demo_report.h"
 #include "demo_tcp.h"
@@ -15,6 +16,7 @@ struct demo {
 	struct demo_agent agent;
 	struct demo_app app;
 	struct demo_client client;
+	struct demo_caller caller;
 	struct demo_tcp tcp;
 	struct demo_report report;
 };
@@ -35,6 +37,7 @@ void demo_await(struct demo *demo, const uint32_t *counter, uint32_t target);
 int demo_honest(struct demo *demo, struct pg_error *error);
 int demo_hostile(struct demo *demo, struct pg_error *error);
 int demo_honest_again(struct demo *demo, struct pg_error *error);
+int demo_messages(struct demo *demo, struct pg_error *error);
 
 /* One honest packet of a series after a jump of its packId, and the end of a session. */
 int demo_honest_jump(struct demo *demo, struct pg_error *error);

@@ -35,7 +35,8 @@ static void pause_ms(int ms)
 
 /* --- its folder ----------------------------------------------------------------------------- */
 
-static int write_config(const struct demo_agent *agent, struct pg_error *error)
+static int write_config(const struct demo_agent *agent, const struct demo_net *net,
+			struct pg_error *error)
 {
 	PG_FCLOSE FILE *file = fopen(agent->config, "we");
 
@@ -47,18 +48,22 @@ static int write_config(const struct demo_agent *agent, struct pg_error *error)
 		"endpoints:\n"
 		"  - { name: game, port: %d, guard: on, roaming: off, deliver: app }\n"
 		"  - { name: lan, port: %d, guard: off, roaming: off, deliver: app }\n"
+		"  - { name: chat, port: %d, roaming: off, deliver: app, format: message }\n"
+		"tcp_entrances:\n"
+		"  - { name: chat-tcp, endpoint: chat, address: " DEMO_SERVER ", port: %d }\n"
 		"app: { socket: %s, group: root, mode: \"0600\" }\n"
 		"control: { socket: %s, group: root, mode: \"0600\" }\n"
 		"metrics: { listen: 127.0.0.1:%d }\n"
 		"state: { directory: %s/state }\n"
-		"tcp: { namespaces: [own] }\n"
+		"tcp: { namespaces: [%s, %s] }\n"
 		"limits: { sessions: 4096, streams: 4096, unmatched_per_source_per_second: %d }\n",
-		agent->instance, DEMO_GAME_PORT, DEMO_LAN_PORT, agent->app, agent->control,
-		DEMO_METRICS_PORT, agent->directory, DEMO_UNMATCHED);
+		agent->instance, DEMO_GAME_PORT, DEMO_LAN_PORT, DEMO_CHAT_PORT, DEMO_CHAT_PORT,
+		agent->app, agent->control, DEMO_METRICS_PORT, agent->directory, net->server,
+		net->client, DEMO_UNMATCHED);
 	return fflush(file) ? pg_error_set(error, -errno, "write %s", agent->config) : 0;
 }
 
-static int make_folder(struct demo_agent *agent, struct pg_error *error)
+static int make_folder(struct demo_agent *agent, const struct demo_net *net, struct pg_error *error)
 {
 	char path[] = "/tmp/packgate-demo-XXXXXX";
 
@@ -70,7 +75,7 @@ static int make_folder(struct demo_agent *agent, struct pg_error *error)
 	snprintf(agent->app, sizeof(agent->app), "%s/app.sock", path);
 	snprintf(agent->config, sizeof(agent->config), "%s/packgate.yaml", path);
 	snprintf(agent->log, sizeof(agent->log), "%s/packgated.log", path);
-	return write_config(agent, error);
+	return write_config(agent, net, error);
 }
 
 static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *walk)
@@ -165,7 +170,7 @@ int demo_agent_start(struct demo_agent *agent, const struct demo_net *net, struc
 
 	rc = find_binary(binary, error);
 	if (!rc)
-		rc = make_folder(agent, error);
+		rc = make_folder(agent, net, error);
 	if (rc)
 		return rc;
 	cli.control = agent->control;

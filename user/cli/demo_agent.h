@@ -13,6 +13,7 @@
 #define DEMO_METRICS_PORT 9747
 #define DEMO_GAME_PORT	  4000 /* endpoint "game", guard on */
 #define DEMO_LAN_PORT	  4001 /* endpoint "lan", guard off */
+#define DEMO_CHAT_PORT	  4002 /* endpoint "chat", guard on, messages; its TCP entrance */
 #define DEMO_UNMATCHED	  100  /* frames a second and source that match no session */
 
 struct demo_agent {

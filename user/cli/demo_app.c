@@ -65,6 +65,7 @@ int demo_app_send(struct demo_app *app, const struct demo_delivered *delivered, 
 {
 	struct pg_app_record record = {
 		.kind = PG_APP_MESSAGE,
+		.transport = delivered->transport,
 		.endpoint = pg_be32(delivered->endpoint),
 		.session = pg_be64(delivered->session),
 		.stream = pg_be32(delivered->stream),
@@ -76,26 +77,40 @@ int demo_app_send(struct demo_app *app, const struct demo_delivered *delivered, 
 
 /* --- receiving ------------------------------------------------------------------------------ */
 
-static struct demo_delivered *find_series(struct demo_app *app, uint64_t session, uint32_t stream)
+static struct demo_delivered *find_series(struct demo_app *app, uint8_t transport, uint64_t session,
+					  uint32_t stream)
+{
+	struct demo_delivered *series = app->delivered;
+
+	for (; series < app->delivered + app->delivered_count; series++)
+		if (series->transport == transport && series->session == session &&
+		    series->stream == stream)
+			return series;
+	if (app->delivered_count == DEMO_SERIES_MAX)
+		return NULL;
+	app->delivered_count++;
+	series->transport = transport;
+	series->session = session;
+	series->stream = stream;
+	return series;
+}
+
+const struct demo_delivered *demo_app_find(const struct demo_app *app, uint32_t id)
 {
 	size_t i;
 
 	for (i = 0; i < app->delivered_count; i++)
-		if (app->delivered[i].session == session && app->delivered[i].stream == stream)
+		if (app->delivered[i].id == id)
 			return &app->delivered[i];
-	if (i == DEMO_SERIES_MAX)
-		return NULL;
-	app->delivered_count++;
-	app->delivered[i].session = session;
-	app->delivered[i].stream = stream;
-	return &app->delivered[i];
+	return NULL;
 }
 
 static void take_message(struct demo_app *app, const struct pg_app_record *record,
 			 const uint8_t *bytes, uint32_t count)
 {
 	uint32_t stream = pg_be32(record->stream), message = pg_be32(record->message);
-	struct demo_delivered *series = find_series(app, pg_be64(record->session), stream);
+	struct demo_delivered *series =
+		find_series(app, record->transport, pg_be64(record->session), stream);
 	uint8_t text[DEMO_TEXT_MAX];
 	uint32_t id = count >= TEXT_HEAD ? pg_load_be32(bytes) : 0;
 

@@ -16,7 +16,8 @@
 #define DEMO_TEXT_MAX	512
 
 struct demo_delivered {
-	uint64_t session; /* handle */
+	uint8_t transport; /* enum pg_app_transport */
+	uint64_t session;  /* handle */
 	uint32_t stream;
 	uint32_t id; /* the session's id, as the messages say it */
 	uint32_t endpoint;
@@ -43,6 +44,9 @@ void demo_app_receive(struct demo_app *app);
 /* Sends a message to the session (stream 0) or stream that delivered describes. */
 int demo_app_send(struct demo_app *app, const struct demo_delivered *delivered, uint32_t message,
 		  const void *bytes, uint32_t count);
+
+/* The series of the session that calls itself id, NULL if nothing came of it yet. */
+const struct demo_delivered *demo_app_find(const struct demo_app *app, uint32_t id);
 
 /* The one message that this session, stream and packId carry: 12 to DEMO_TEXT_MAX bytes. */
 uint32_t demo_text(uint32_t session, uint32_t stream, uint32_t pack, uint8_t text[DEMO_TEXT_MAX]);

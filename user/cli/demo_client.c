@@ -31,6 +31,7 @@ static const struct {
 	[DEMO_LAN_CHACHA] = { "lan", DEMO_LAN_PORT, false, PG_AEAD_CHACHA20_POLY1305 },
 	[DEMO_LAN_AES] = { "lan", DEMO_LAN_PORT, false, PG_AEAD_AES_256_GCM },
 	[DEMO_CLOSING] = { "game", DEMO_GAME_PORT, true, PG_AEAD_AES_256_GCM },
+	[DEMO_CHAT] = { "chat", DEMO_CHAT_PORT, true, PG_AEAD_AES_256_GCM },
 };
 
 static void close_fd(int *fd)
@@ -154,15 +155,50 @@ int demo_client_send(int fd, const struct peer_frame *frame)
 	return send(fd, frame->data, frame->bytes, MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-static void take_data(struct demo_session *session, const struct peer_message *message)
+bool demo_client_hear(struct demo_heard *heard, uint32_t id, const struct pg_message_view *message)
+{
+	uint8_t text[DEMO_TEXT_MAX];
+
+	if (message->id == PG_MESSAGE_PONG) {
+		heard->heartbeats++;
+		return !message->bytes;
+	}
+	heard->messages++;
+	return demo_text(id, 0, message->id, text) == message->bytes &&
+	       !memcmp(text, message->body, message->bytes);
+}
+
+static bool hear_packet(struct demo_session *session, const struct peer_message *packet)
+{
+	struct pg_message_view message;
+	size_t at, consumed;
+
+	for (at = 0; at < packet->count; at += consumed)
+		if (pg_message_read(packet->bytes + at, packet->count - at, PG_MESSAGE_BODY,
+				    &consumed, &message) ||
+		    !demo_client_hear(&session->heard, session->peer.session, &message))
+			return false;
+	return true;
+}
+
+/* The application answers with what it would have been sent under that packId. */
+static bool is_answer(const struct demo_session *session, const struct peer_message *message)
 {
 	const struct pg_frame *frame = &message->frame;
 	uint8_t text[DEMO_TEXT_MAX];
+
+	return demo_text(session->peer.session, frame->stream, frame->pack, text) ==
+		       message->count &&
+	       !memcmp(text, message->bytes, message->count);
+}
+
+static void take_data(struct demo_session *session, const struct peer_message *message)
+{
+	const struct pg_frame *frame = &message->frame;
 	struct peer_frame ack;
 
-	/* the application answers with what it would have been sent under that packId */
-	if (demo_text(session->peer.session, frame->stream, frame->pack, text) != message->count ||
-	    memcmp(text, message->bytes, message->count))
+	if (session->port == DEMO_CHAT_PORT ? !hear_packet(session, message)
+					    : !is_answer(session, message))
 		session->bad++;
 	if (!peer_control(&session->peer, PG_OP_ACK, frame->stream, frame->pack, NULL, 0, &ack))
 		demo_client_send(session->fd, &ack);

@@ -3,6 +3,7 @@
 #define PG_CLI_DEMO_CLIENT_H
 
 #include "demo_net.h"
+#include "message.h"
 #include "peer.h"
 
 /* The client of the demo: provisioned sessions, their sockets, and two foreign ones. */
@@ -15,6 +16,7 @@ enum {
 	DEMO_LAN_AES,
 	DEMO_HONEST, /* the sessions above live to the end */
 	DEMO_CLOSING = DEMO_HONEST,
+	DEMO_CHAT, /* speaks messages */
 	DEMO_SESSIONS,
 };
 
@@ -25,6 +27,12 @@ enum {
 	DEMO_NEWEST,
 	DEMO_UNORDERED,
 	DEMO_SERIES,
+};
+
+/* Messages that came from the server. */
+struct demo_heard {
+	uint32_t heartbeats; /* answers to heartbeats */
+	uint32_t messages;   /* the application's */
 };
 
 struct demo_series {
@@ -39,8 +47,9 @@ struct demo_session {
 	uint16_t port;
 	uint16_t source_port;
 	struct demo_series series[DEMO_SERIES];
-	uint32_t came[16]; /* frames from the server that opened, by opcode */
-	uint32_t bad;	   /* frames that did not, or not as they should be */
+	uint32_t came[16];	 /* frames from the server that opened, by opcode */
+	uint32_t bad;		 /* frames that did not, or not as they should be */
+	struct demo_heard heard; /* of DEMO_CHAT */
 };
 
 struct demo_client {
@@ -58,6 +67,9 @@ void demo_client_close(struct demo_client *client);
 
 /* Takes every frame that waits for a session; data is acked. */
 void demo_client_receive(struct demo_session *session);
+
+/* Takes one message that came for the one who calls himself id; whether it is as it should be. */
+bool demo_client_hear(struct demo_heard *heard, uint32_t id, const struct pg_message_view *message);
 
 /* 0 or a negative errno. */
 int demo_client_send(int fd, const struct peer_frame *frame);

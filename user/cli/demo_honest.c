@@ -18,7 +18,7 @@ static const char *session_name(int i)
 	static const char *const names[DEMO_SESSIONS] = {
 		[DEMO_GAME_CHACHA] = "ChaCha20, guard on", [DEMO_GAME_AES] = "AES-256, guard on",
 		[DEMO_LAN_CHACHA] = "ChaCha20, guard off", [DEMO_LAN_AES] = "AES-256, guard off",
-		[DEMO_CLOSING] = "AES-256, guard on",
+		[DEMO_CLOSING] = "AES-256, guard on",	   [DEMO_CHAT] = "AES-256, guard on",
 	};
 
 	return names[i];
@@ -79,6 +79,7 @@ static int send_series(struct demo *demo, int i, int which, uint32_t packets, co
 	demo_report_row(&demo->report, "honest", text, acked ? "delivered, acked" : "delivered",
 			packets, acked ? least(n, *acks - acks_before) : n);
 	demo->report.delivered += packets;
+	demo->report.opened += packets;
 	return 0;
 }
 

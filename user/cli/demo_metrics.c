@@ -144,12 +144,18 @@ int demo_metrics(struct demo *demo, const struct demo_counts *counts, struct pg_
 		{ "packgate_gate_duplicates_total", "", "copies of acked packets the gate knew",
 		  true, counts->duplicates },
 		{ "packgate_frames_opened_total", "", "data frames authenticated, first time", true,
-		  demo->report.delivered },
+		  demo->report.opened },
 		{ "packgate_messages_delivered_total", "", "messages handed to the application",
 		  true, demo->app.records[PG_APP_MESSAGE] },
-		{ "packgate_sessions", "state=\"ready\"", "sessions in use", true, DEMO_HONEST },
+		{ "packgate_sessions", "state=\"ready\"", "sessions in use", true,
+		  DEMO_HONEST + 1 },
+		{ "packgate_heartbeats_answered_total", "", "heartbeats the agent answered itself",
+		  true, demo->report.heartbeats },
+		{ "packgate_tcp_entrance_connections", "", "clients on the TCP entrance", true, 1 },
 		{ "packgate_tcp_accept_queue_length", "port=\"7000\"",
 		  "accept queue of the listener", true, DEMO_TCP_BACKLOG + 1 },
+		{ "packgate_tcp_accept_queue_length", "port=\"7001\"",
+		  "accept queue in the other namespace", true, DEMO_TCP_FAR_CLIENTS },
 	};
 	PG_FREE char *text = NULL;
 	int rc = scrape(&demo->net, &text, error);

@@ -24,6 +24,8 @@ struct demo_report {
 	size_t row_count;
 	uint64_t refused[PG_DROP_SLOTS]; /* that should be, by reason */
 	uint64_t delivered;		 /* messages that should be */
+	uint64_t heartbeats;		 /* that should be answered */
+	uint64_t opened;		 /* data frames that should be, for the first time */
 	char problems[DEMO_PROBLEMS_MAX][200];
 	size_t problem_count;
 };
