@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "public.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -20,8 +22,6 @@ extern "C" {
  * A client belongs to one thread at a time; different clients are independent. Functions return 0
  * (or what they say) or a negative errno. Integers are in host order.
  */
-
-#define PG_PUBLIC __attribute__((visibility("default")))
 
 /* The library's version, "MAJOR.MINOR.PATCH". */
 PG_PUBLIC const char *pg_client_version(void);

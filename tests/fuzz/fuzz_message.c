@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "message.h"
+#include "packgate/message.h"
 
 /*
  * The message codec. The first byte chooses the largest body, the second the length of the

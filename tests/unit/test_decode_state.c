@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "connections.h"
-#include "message.h"
+#include "packgate/message.h"
 #include "message_streams.h"
 #include "reassembly.h"
 #include "secrets.h"

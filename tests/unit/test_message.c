@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "message.h"
+#include "packgate/message.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define BODY	     16 /* the largest body of the tables */

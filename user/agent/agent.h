@@ -9,7 +9,7 @@
 #include "address.h"
 #include "config.h"
 #include "error.h"
-#include "message.h"
+#include "packgate/message.h"
 #include "packgate/abi.h"
 #include "packgate/drop.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "delivery.h"
-#include "message.h"
+#include "packgate/message.h"
 #include "packgate/bytes.h"
 
 static void drop_out(struct pg_delivery *delivery, uint32_t index)

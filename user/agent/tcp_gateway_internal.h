@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 #include "delivery.h"
-#include "message.h"
+#include "packgate/message.h"
 #include "tcp_gateway.h"
 #include "timer_wheel.h"
 

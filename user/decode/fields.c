@@ -4,7 +4,7 @@
 #include "fields.h"
 #include "follow_fields.h"
 #include "link.h"
-#include "message.h"
+#include "packgate/message.h"
 #include "names.h"
 #include "packgate/bytes.h"
 #include "session_frame.h"

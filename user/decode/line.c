@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include "line.h"
 #include "link.h"
-#include "message.h"
+#include "packgate/message.h"
 #include "names.h"
 #include "packgate/bytes.h"
 #include "session_frame.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "message.h"
+#include "packgate/message.h"
 #include "message_streams.h"
 
 struct key {

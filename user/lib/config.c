@@ -10,7 +10,7 @@
 #include "config.h"
 #include "config_read.h"
 #include "config_yaml.h"
-#include "message.h"
+#include "packgate/message.h"
 
 #define NAME_TAIL 96
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "message.h"
+#include "packgate/message.h"
 #include "packgate/bytes.h"
 
 #define TAG_ID	   0x08 /* protobuf field 1, varint */

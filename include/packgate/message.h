@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-#ifndef PG_MESSAGE_CODEC_H
-#define PG_MESSAGE_CODEC_H
+#ifndef PACKGATE_MESSAGE_H
+#define PACKGATE_MESSAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "public.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /*
  * Messages carried in packets and on TCP (PROTOCOL section 6):
@@ -47,8 +53,8 @@ enum pg_message_malformed {
 #define PG_MALFORMED_SLOTS 16 /* array stride: every number above is below it */
 
 /* The label or the help of a reason (positive number); NULL for a number not in the list. */
-const char *pg_message_malformed_label(int reason);
-const char *pg_message_malformed_help(int reason);
+PG_PUBLIC const char *pg_message_malformed_label(int reason);
+PG_PUBLIC const char *pg_message_malformed_help(int reason);
 
 struct pg_message_view {
 	uint32_t id; /* 1 .. PG_MESSAGE_VALUE_MAX */
@@ -60,19 +66,21 @@ struct pg_message_view {
  */
 
 /* Bytes of a whole message; 0 when id or bytes cannot be said. */
-uint32_t pg_message_size(uint32_t id, uint32_t bytes);
+PG_PUBLIC uint32_t pg_message_size(uint32_t id, uint32_t bytes);
 
 /*
  * Writes what stands in front of a body of so many bytes; returns how many were written, or
  * -EINVAL when id or bytes cannot be said.
  */
-int pg_message_write_header(uint8_t header[PG_MESSAGE_HEADER_MAX], uint32_t id, uint32_t bytes);
+PG_PUBLIC int pg_message_write_header(uint8_t header[PG_MESSAGE_HEADER_MAX], uint32_t id,
+				      uint32_t bytes);
 
 /*
  * Writes a whole message into room bytes; returns pg_message_size(), -EINVAL as above, or
  * -ENOBUFS when the room is too small. Nothing is written on failure. body may overlap nothing.
  */
-int pg_message_write(uint8_t *out, uint32_t room, uint32_t id, const void *body, uint32_t bytes);
+PG_PUBLIC int pg_message_write(uint8_t *out, uint32_t room, uint32_t id, const void *body,
+			       uint32_t bytes);
 
 /* --- a packet ----------------------------------------------------------------------------------
  */
@@ -81,11 +89,12 @@ int pg_message_write(uint8_t *out, uint32_t room, uint32_t id, const void *body,
  * Reads the whole message that data begins with. 0, or a negative enum pg_message_malformed:
  * TRUNCATED when data ends first. max_body: bytes, at most PG_MESSAGE_BODY_MAX.
  */
-int pg_message_read(const uint8_t *data, size_t bytes, uint32_t max_body, size_t *ret_consumed,
-		    struct pg_message_view *ret_message);
+PG_PUBLIC int pg_message_read(const uint8_t *data, size_t bytes, uint32_t max_body,
+			      size_t *ret_consumed, struct pg_message_view *ret_message);
 
 /* Whether a packet is zero or more whole messages. 0, or a negative enum pg_message_malformed. */
-int pg_message_check(const uint8_t *packet, size_t bytes, uint32_t max_body, uint32_t *ret_count);
+PG_PUBLIC int pg_message_check(const uint8_t *packet, size_t bytes, uint32_t max_body,
+			       uint32_t *ret_count);
 
 /* --- a byte stream -----------------------------------------------------------------------------
  */
@@ -101,8 +110,8 @@ struct pg_message_parser {
 };
 
 /* max_body: bytes, at most PG_MESSAGE_BODY_MAX. Holds no memory until a body comes in parts. */
-void pg_message_parser_init(struct pg_message_parser *parser, uint32_t max_body);
-void pg_message_parser_done(struct pg_message_parser *parser);
+PG_PUBLIC void pg_message_parser_init(struct pg_message_parser *parser, uint32_t max_body);
+PG_PUBLIC void pg_message_parser_done(struct pg_message_parser *parser);
 
 /*
  * Reads on. 1: a message is complete; its body lies in data or in the parser and is valid until
@@ -111,10 +120,14 @@ void pg_message_parser_done(struct pg_message_parser *parser);
  * pg_message_malformed: the stream is refused, and so is whatever follows. A body is gathered in
  * memory that grows with what came, not with what was announced.
  */
-int pg_message_parse(struct pg_message_parser *parser, const uint8_t *data, size_t bytes,
-		     size_t *ret_consumed, struct pg_message_view *ret_message);
+PG_PUBLIC int pg_message_parse(struct pg_message_parser *parser, const uint8_t *data, size_t bytes,
+			       size_t *ret_consumed, struct pg_message_view *ret_message);
 
 /* Whether the stream stands in the midst of a message: then its end is TRUNCATED. */
-bool pg_message_parser_inside(const struct pg_message_parser *parser);
+PG_PUBLIC bool pg_message_parser_inside(const struct pg_message_parser *parser);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
