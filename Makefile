@@ -249,14 +249,21 @@ demo: deps
 docs: $(BUILD)/packgated
 	$(BUILD)/packgated --print-metrics-doc > docs/metrics.md
 
+# For clients and for applications behind an agent; the other headers are the project's own.
+PUBLIC_H := $(addprefix include/packgate/,packgate.h message.h public.h app.h)
+
 install: all
 	install -D -m 755 $(BUILD)/packgated $(DESTDIR)$(PREFIX)/bin/packgated
 	install -D -m 755 $(BUILD)/packgate $(DESTDIR)$(PREFIX)/bin/packgate
 	install -D -m 644 $(BUILD)/libpackgate.a $(DESTDIR)$(PREFIX)/lib/libpackgate.a
-	install -D -m 755 $(BUILD)/libpackgate.so $(DESTDIR)$(PREFIX)/lib/libpackgate.so.0
+	install -D -m 755 $(BUILD)/libpackgate.so $(DESTDIR)$(PREFIX)/lib/libpackgate.so.$(VERSION)
+	ln -sf libpackgate.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libpackgate.so.0
 	ln -sf libpackgate.so.0 $(DESTDIR)$(PREFIX)/lib/libpackgate.so
-	install -d $(DESTDIR)$(PREFIX)/include/packgate
-	install -m 644 include/packgate/*.h $(DESTDIR)$(PREFIX)/include/packgate
+	install -d $(DESTDIR)$(PREFIX)/include/packgate $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 $(PUBLIC_H) $(DESTDIR)$(PREFIX)/include/packgate
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+		-e 's|@PRIVATE@|$(filter-out -lcrypto,$(LIB_LIBS))|' deploy/packgate.pc.in \
+		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/packgate.pc
 	install -D -m 644 deploy/packgate.yaml $(DESTDIR)$(PREFIX)/share/packgate/packgate.yaml
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/packgated.service \
