@@ -473,6 +473,8 @@ static int read_options(const struct pg_client_options *given,
 	if (ret_options->token_bytes > PG_TOKEN_MAX)
 		return pg_error_set(error, -EINVAL, "options: a token has at most %d bytes",
 				    PG_TOKEN_MAX);
+	if (ret_options->token_bytes && !ret_options->token)
+		return pg_error_set(error, -EINVAL, "options: token_bytes without a token");
 	if (ret_options->max_payload && (ret_options->max_payload < PG_PARAMETER_PAYLOAD_MIN ||
 					 ret_options->max_payload > PG_PAYLOAD_MAX))
 		return pg_error_set(error, -EINVAL, "options: max_payload must be %d to %d bytes",

@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "address.h"
@@ -10,12 +11,14 @@
 #include "client_internal.h"
 
 #define SOCKET_BYTES (4 << 20)
+#define ICMP_RETRIES 8
 
 /* --- opening -----------------------------------------------------------------------------------
  */
 
-/* "HOST:PORT" taken apart; an IPv6 address stands in brackets. */
-static int split(const char *text, char host[256], char port[8], struct pg_error *error)
+/* "HOST:PORT" taken apart; an IPv6 address stands in brackets. Port 0 of a source is any. */
+static int split(const char *text, bool source, char host[256], char port[8],
+		 struct pg_error *error)
 {
 	const char *colon = strrchr(text, ':');
 	size_t length = colon ? (size_t)(colon - text) : 0;
@@ -25,6 +28,8 @@ static int split(const char *text, char host[256], char port[8], struct pg_error
 	    strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
 	    (!brackets && memchr(text, ':', length)))
 		return pg_error_set(error, -EINVAL, "\"%s\" is no HOST:PORT or [v6]:PORT", text);
+	if (strtoul(colon + 1, NULL, 10) > 65535 || (!source && !strtoul(colon + 1, NULL, 10)))
+		return pg_error_set(error, -EINVAL, "%s: no such port", text);
 	if (brackets) {
 		text++;
 		length -= 2;
@@ -50,7 +55,7 @@ static int resolve(const char *text, int flags, int family, struct addrinfo **re
 		.ai_flags = flags | AI_NUMERICSERV,
 	};
 	char host[256], port[8];
-	int err = split(text, host, port, error);
+	int err = split(text, flags & AI_PASSIVE, host, port, error);
 
 	if (err)
 		return err;
@@ -164,16 +169,25 @@ static void drop_first(struct outbox *out, uint32_t count)
 	out->count -= count;
 }
 
+/* What an ICMP message left at the socket: one datagram's, and anybody can forge it. */
+static bool is_icmp(int error)
+{
+	return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH ||
+	       error == EPROTO || error == ENOPROTOOPT;
+}
+
 void pg_outbox_flush(struct pg_client *client)
 {
 	struct outbox *out = &client->out;
-	uint32_t done = 0;
+	uint32_t done = 0, retries = 0;
 
 	while (done < out->count) {
 		int sent = sendmmsg(client->fd, out->messages + done, out->count - done, 0);
 
 		if (sent > 0)
 			done += (uint32_t)sent;
+		else if (is_icmp(errno) && retries++ < ICMP_RETRIES)
+			continue; /* the error is gone now, the frame was not sent */
 		else if (errno == EAGAIN || errno == ENOBUFS)
 			break;
 		else if (errno != EINTR)
@@ -200,9 +214,7 @@ int pg_client_read(struct pg_client *client,
 	}
 	count = recvmmsg(client->fd, messages, BATCH, MSG_DONTWAIT, NULL);
 	if (count < 0) {
-		/* an ICMP error is one datagram's, and anybody can forge it */
-		if (errno == ECONNREFUSED || errno == EHOSTUNREACH || errno == ENETUNREACH ||
-		    errno == EMSGSIZE || errno == EINTR)
+		if (is_icmp(errno) || errno == EMSGSIZE || errno == EINTR)
 			return 1;
 		return errno == EAGAIN ? 0 : -errno;
 	}
