@@ -588,7 +588,7 @@ static void test_events_bounded(void **state)
 	struct pg_client_event event;
 	uint32_t number;
 
-	options.receive_buffer_bytes = 65536;
+	options.receive_buffer_bytes = 4096;
 	client = start_ready(s, &options);
 	exchange(s, client); /* the server learns where the client is */
 	set_clocks(s);
@@ -596,7 +596,7 @@ static void test_events_bounded(void **state)
 		assert_int_equal(pg_engine_send(&s->engine, 0, (uint8_t *)&number, 4, 0), 0);
 	for (int i = 0; i < 50; i++)
 		turn(s, client);
-	assert_true(client->events.bytes <= 65536);
+	assert_true(client->events.bytes <= 4096);
 	for (number = 0; number < 100; number++) {
 		event = expect(s, client, PG_CLIENT_MESSAGE);
 		assert_memory_equal(event.bytes, &number, 4);
