@@ -139,10 +139,12 @@ __noinline int send_answer(struct xdp_md *ctx, const struct route *route,
 	bytes = answer->bytes;
 	header = route->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	ip_at = offset - sizeof(struct udphdr) - header;
-	if (bytes == 0 || bytes > ANSWER_MAX || ip_at > IP_AT_MAX)
+	if (bytes > ANSWER_MAX || ip_at > IP_AT_MAX)
 		return XDP_ABORTED;
-	barrier_var(ip_at); /* one compare for both bounds would be lost on the verifier */
-	if (ip_at < sizeof(struct ethhdr))
+	/* one compare for both bounds would be lost on the verifier */
+	barrier_var(bytes);
+	barrier_var(ip_at);
+	if (bytes < PG_HEADER_MIN || ip_at < sizeof(struct ethhdr))
 		return XDP_ABORTED;
 	length = ctx->data_end - ctx->data;
 	barrier_var(length); /* pointers are subtracted in 64 bits or not at all */

@@ -36,18 +36,6 @@ struct ipv6_fragment {
 	__be32 id;
 };
 
-/*
- * A length from the wire in host order. Up to 6.6 the verifier does not know that a swapped 16-bit
- * word has 16 bits; the mask tells it, hidden from the compiler, which does know.
- */
-static __always_inline __u64 length_of(__be16 wire)
-{
-	__u64 length = pg_be16(wire);
-
-	asm volatile("%0 &= 0xffff" : "+r"(length));
-	return length;
-}
-
 /* Lengths of the UDP header against the IP payload and the bytes that are there. */
 static __always_inline enum step parse_udp(struct headers *in, const void *at, __u32 ip_payload)
 {
@@ -99,7 +87,7 @@ static __always_inline enum step parse_ipv4(struct headers *in, const void *at)
 	if (fragment & IP_OFFSET)
 		return PASS;
 	header = ip->ihl * 4;
-	total = length_of(ip->tot_len);
+	total = host16(ip->tot_len);
 	if (total < header + sizeof(struct udphdr) || at + total > in->end)
 		in->route->fault = PG_DROP_IP_HEADER;
 	else if (fragment & IP_MF)
@@ -165,7 +153,7 @@ static __always_inline enum step parse_ipv6(struct headers *in, const void *at)
 		udp = skip_extensions(in, udp, ip->nexthdr, &fragment);
 	if (!udp || udp + sizeof(struct udphdr) > in->end)
 		return PASS;
-	payload = length_of(ip->payload_len);
+	payload = host16(ip->payload_len);
 	skipped = udp - (const void *)(ip + 1);
 	if (payload < skipped + sizeof(struct udphdr) || (const void *)(ip + 1) + payload > in->end)
 		in->route->fault = PG_DROP_IP_HEADER;

@@ -47,10 +47,10 @@ struct {
 /* Index of the first shield on the port, 0 = none: all that other TCP costs. */
 static __always_inline __u32 shield_on_port(__be16 port_be)
 {
-	__u32 zero = 0, port = pg_be16(port_be);
+	__u32 zero = 0;
 	const struct pg_shield_ports *ports = bpf_map_lookup_elem(&pg_shield_ports, &zero);
 
-	return ports ? ports->first[port & 0xffff] : 0;
+	return ports ? ports->first[host16(port_be)] : 0;
 }
 
 static __always_inline bool shield_matches(const struct pg_shield *shield,

@@ -85,7 +85,7 @@ static void verified_instructions(void **state)
 	line = strstr(log, "processed ");
 	assert_non_null(line);
 	assert_int_equal(sscanf(line, "processed %u insns", &processed), 1);
-	print_message("verifier: %u instructions processed, bound %u\n", processed, bound);
+	print_message("pg_gate: %u instructions processed, bound %u\n", processed, bound);
 	assert_in_range(processed, 1000, bound);
 }
 
