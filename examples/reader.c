@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -15,10 +16,45 @@ static const char *const kinds[] = {
 #undef PG_X
 };
 
-/* One record: a header and the bytes behind it, as they may be sent back. */
-static void take(int agent, struct pg_app_record *record, size_t bytes, int echo)
+/* Messages of which parts came (flag MORE), by whom they belong to. */
+struct parts {
+	struct parts *next;
+	struct pg_app_record of;
+	size_t bytes;
+	unsigned char *data;
+};
+
+static struct parts **find_parts(struct parts **at, const struct pg_app_record *record)
 {
-	unsigned char *data = (unsigned char *)(record + 1);
+	while (*at && ((*at)->of.kind != record->kind || (*at)->of.transport != record->transport ||
+		       (*at)->of.endpoint != record->endpoint ||
+		       (*at)->of.session != record->session || (*at)->of.stream != record->stream))
+		at = &(*at)->next;
+	return at;
+}
+
+/* What is longer than a datagram goes on in the next record, under the same header. */
+static void send_back(int agent, struct pg_app_record head, const unsigned char *data, size_t bytes)
+{
+	static unsigned char out[PG_APP_DATAGRAM_MAX];
+	size_t part;
+
+	do {
+		part = bytes < sizeof(out) - sizeof(head) ? bytes : sizeof(out) - sizeof(head);
+		head.length = htonl(part);
+		head.flags = htons(part < bytes ? PG_APP_MORE : 0);
+		memcpy(out, &head, sizeof(head));
+		memcpy(out + sizeof(head), data, part);
+		send(agent, out, sizeof(head) + part, MSG_NOSIGNAL);
+		data += part;
+		bytes -= part;
+	} while (bytes);
+}
+
+/* One whole message or event. */
+static void show(int agent, const struct pg_app_record *record, const unsigned char *data,
+		 size_t bytes, int echo)
+{
 	__be32 missing = 0;
 
 	printf("%s session %llu stream %u id %u ",
@@ -26,11 +62,41 @@ static void take(int agent, struct pg_app_record *record, size_t bytes, int echo
 	       (unsigned long long)be64toh(record->session), ntohl(record->stream),
 	       ntohl(record->message));
 	memcpy(&missing, data, record->kind == PG_APP_GAP ? sizeof(missing) : 0);
-	for (size_t i = 0; record->kind != PG_APP_GAP && i < bytes - sizeof(*record); i++)
+	for (size_t i = 0; record->kind != PG_APP_GAP && i < bytes; i++)
 		putchar(data[i] >= ' ' && data[i] <= '~' ? data[i] : '.');
 	printf(record->kind == PG_APP_GAP ? "%u missing\n" : "\n", ntohl(missing));
 	if (record->kind == PG_APP_MESSAGE && echo)
-		send(agent, record, bytes, MSG_NOSIGNAL);
+		send_back(agent, *record, data, bytes);
+}
+
+/* One record: shown at once, or once its last part is there. */
+static void take(int agent, const struct pg_app_record *record, int echo)
+{
+	static struct parts *begun;
+	struct parts **at = find_parts(&begun, record), *parts = *at;
+	size_t bytes = ntohl(record->length);
+
+	if (!parts && !(ntohs(record->flags) & PG_APP_MORE)) {
+		show(agent, record, (const unsigned char *)(record + 1), bytes, echo);
+		return;
+	}
+	if (!parts)
+		parts = *at = calloc(1, sizeof(*parts));
+	if (parts)
+		parts->data = realloc(parts->data, parts->bytes + bytes + 1);
+	if (!parts || !parts->data) {
+		perror("a long message");
+		exit(1);
+	}
+	parts->of = *record;
+	memcpy(parts->data + parts->bytes, record + 1, bytes);
+	parts->bytes += bytes;
+	if (ntohs(record->flags) & PG_APP_MORE)
+		return;
+	show(agent, record, parts->data, parts->bytes, echo);
+	*at = parts->next;
+	free(parts->data);
+	free(parts);
 }
 
 int main(int argc, char **argv)
@@ -53,7 +119,7 @@ int main(int argc, char **argv)
 	while ((bytes = recv(agent, datagram, sizeof(datagram), 0)) > 0) {
 		for (ssize_t at = 0; at < bytes; at += sizeof(*record) + ntohl(record->length)) {
 			record = (struct pg_app_record *)(datagram + at);
-			take(agent, record, sizeof(*record) + ntohl(record->length), echo);
+			take(agent, record, echo);
 			if (record->kind == PG_APP_ERROR && !record->session)
 				return 1;
 		}

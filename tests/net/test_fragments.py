@@ -7,13 +7,15 @@ retries, through AF_XDP and through plain sockets, over session and streams. The
 is fixed; nothing depends on how fast anything is, but for the bounds of waiting.
 """
 
+import os
 import random
+import subprocess
 import sys
 import time
 
 import lab_app
 import witness
-from lab import Lab, require_root, wait_until
+from lab import ROOT, Lab, require_root, run, wait_until
 from lab_app import App
 from lab_report import Report, expect, expect_equal
 from lab_session import Sessions, configuration, endpoint, open_stream
@@ -410,6 +412,30 @@ def check_refusals(bench, app, peer, handle, name):
                  "what became of them")
 
 
+def reader_in_c(lab):
+    """The example's program, built as its Makefile does."""
+    run("make", "-s", "-C", os.path.join(ROOT, "examples"), "BUILD=" + lab.directory)
+    return os.path.join(lab.directory, "reader")
+
+
+def check_example(bench, command):
+    """The readers of examples/ join the records of a long message, and send it back in parts."""
+    said = bench.agent.path("reader")
+    with open(said, "wb") as out:
+        process = subprocess.Popen([*command, bench.agent.app, "app", "--echo"], stdout=out)
+    try:
+        wait_until(lambda: os.path.getsize(said), 5, "the answer to hello")
+        peer = bench.peer("app")
+        for number, size in enumerate((10, 65508, 65509, 200000), 1):
+            plain = text(size, number)
+            Transfer(peer, peer.session.packet(plain, most=bench.most), number).run()
+            back = peer.session.received[0]
+            expect(back[max(back)] == plain, "%d bytes did not come back as they were", size)
+    finally:
+        process.kill()
+        process.wait()
+
+
 # --- runs ----------------------------------------------------------------------------------------
 
 def common(report, bench, label, socket_mode):
@@ -453,6 +479,9 @@ def run_agent(report, label, most, **more):
                 report.check(label + "the receive buffer", check_buffer, bench)
             for name in ("app", "app-off"):
                 report.check("%sapplication, %s" % (label, name), check_application, bench, name)
+            report.check(label + "examples/reader.py", check_example, bench,
+                         ["/usr/bin/python3", os.path.join(ROOT, "examples", "reader.py")])
+            report.check(label + "examples/reader.c", check_example, bench, [reader_in_c(lab)])
             report.check(label + "the agent stops", agent.stop)
         report.last(label + "nothing is left behind", lab.assert_clean)
 
