@@ -173,6 +173,13 @@ test: deps
 	@$(MAKE) --no-print-directory -j2 tests
 	@tests/harness/run $(BUILD)
 
+# --- other kernels: the program tests in emulated machines, never part of test --------------------
+.PHONY: kernels
+kernels: deps
+	@tests/harness/packages --kernels $(BUILD)
+	@$(MAKE) --no-print-directory -j2 $(PROG_BIN)
+	@tests/kernels/run $(BUILD)
+
 # --- fuzz: libFuzzer over one target, for a while ------------------------------------------------
 # make fuzz TARGET=decode SECONDS=60; the targets are tests/fuzz/fuzz_TARGET.c
 FUZZ_CLANG   ?= $(BPF_CLANG)
