@@ -2,8 +2,8 @@
 """A second client, written from docs/protocol.md alone, on a plain UDP socket.
 
 It shares nothing with the C side nor with the witness: where it had to guess, the page was mended.
-Frames are made and judged by the page's own code; what a client does with them is here, in the order
-of the page's last section.
+Frames are made and judged by the page's own code; what a client does with them is here, in the
+order of the page's last section.
 
     client = Client.connect(sock, ("10.77.0.1", 4000), server_public, b"token")
     client.send(b"hello")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
-"""One series of packets of the second client, both directions: docs/protocol.md, sections 1 and 4."""
+"""One series of packets of the second client, both ways: docs/protocol.md, sections 1 and 4."""
 
 import protocol_page
 
@@ -148,7 +148,7 @@ class Series:
         return reason
 
     def take(self, pack, fragment, last, plain, now):
-        """An authentic new frame; gives whether its packet is whole, or None for a contradiction."""
+        """An authentic new frame; whether its packet is whole, or None for a contradiction."""
         if fragment:
             assembly = self.parts.setdefault(pack, Assembly(now))
             if assembly.contradicts(fragment, last):
