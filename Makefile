@@ -37,7 +37,8 @@ AGENT_OBJ := $(AGENT_SRC:user/%.c=$(BUILD)/%.o)
 CLI_OBJ   := $(CLI_SRC:user/%.c=$(BUILD)/%.o)
 # agent and CLI read the configuration and judge tokens; a client that links the shared library has
 # neither
-CONFIG_OBJ := $(addprefix $(BUILD)/lib/,config.o config_read.o config_yaml.o secret_file.o token.o)
+CONFIG_OBJ := $(addprefix $(BUILD)/lib/,config.o config_read.o config_yaml.o read_file.o \
+	secret_file.o token.o)
 SKELS     := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
 TEST_SKELS := $(patsubst tests/%.bpf.c,$(BUILD)/tests/%.skel.h,$(PROG_BPF))
 SAN_LIB_OBJ   := $(LIB_SRC:user/%.c=$(BUILD)/san/%.o)

@@ -2,6 +2,7 @@
 /* The gate against the vectors of an independent implementation. */
 #include <jansson.h>
 
+#include "unit/hex.h"
 #include "gate_fixture.h"
 
 #define FRAMES	"tests/vectors/frames.json"
@@ -26,22 +27,9 @@ static const char *text_of(const json_t *object, const char *name)
 	return text;
 }
 
-static uint32_t unhex(const char *hex, uint8_t *ret_bytes, uint32_t room)
-{
-	uint32_t n = strlen(hex) / 2;
-	unsigned int byte;
-
-	assert_true(n <= room);
-	for (uint32_t i = 0; i < n; i++) {
-		assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
-		ret_bytes[i] = byte;
-	}
-	return n;
-}
-
 static void read_frame(const json_t *vector, struct frame_bytes *ret_frame)
 {
-	ret_frame->n = unhex(text_of(vector, "frame"), ret_frame->bytes, FRAME_ROOM);
+	ret_frame->n = hex_bytes(text_of(vector, "frame"), ret_frame->bytes, FRAME_ROOM);
 }
 
 static enum pg_drop reason_of(const char *label)
@@ -101,7 +89,7 @@ static void guard_key(const json_t *root, const char *ikm, uint64_t ret_key[2])
 	json_array_foreach (keys, i, key) {
 		if (strcmp(text_of(key, "ikm"), ikm) || strcmp(text_of(key, "direction"), "c2s"))
 			continue;
-		assert_int_equal(unhex(text_of(key, "guard"), bytes, sizeof(bytes)), 16);
+		assert_int_equal(hex_bytes(text_of(key, "guard"), bytes, sizeof(bytes)), 16);
 		ret_key[0] = pg_load_le64(bytes);
 		ret_key[1] = pg_load_le64(bytes + 8);
 		return;

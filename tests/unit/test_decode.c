@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "unit/hex.h"
 #include "dissect.h"
 #include "fields.h"
 #include "line.h"
@@ -30,19 +31,6 @@ static struct pg_dissector *new_dissector(const struct pg_secrets *secrets, bool
 
 	assert_int_equal(pg_dissector_new(&options, &dissector, NULL), 0);
 	return dissector;
-}
-
-static uint32_t unhex(const char *hex, uint8_t *bytes, size_t room)
-{
-	size_t n = strlen(hex) / 2;
-	unsigned int byte;
-
-	assert_true(n <= room);
-	for (size_t i = 0; i < n; i++) {
-		assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
-		bytes[i] = (uint8_t)byte;
-	}
-	return (uint32_t)n;
 }
 
 /* The line and the JSON of a packet, checked for what every packet must keep to; caller frees. */
@@ -94,7 +82,7 @@ static void whole(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(whole_rows); i++) {
 		const struct whole_row *row = &whole_rows[i];
-		uint32_t n = unhex(row->hex, bytes, sizeof(bytes));
+		uint32_t n = hex_bytes(row->hex, bytes, sizeof(bytes));
 		char *line = decode(row->link, bytes, n, n, &decoded);
 
 		if (strcmp(line, row->line))
@@ -112,7 +100,7 @@ static void cut_by_the_capture(void **state)
 	uint8_t bytes[2048];
 
 	for (size_t i = 0; i < ARRAY_SIZE(whole_rows); i++) {
-		uint32_t n = unhex(whole_rows[i].hex, bytes, sizeof(bytes));
+		uint32_t n = hex_bytes(whole_rows[i].hex, bytes, sizeof(bytes));
 
 		for (uint32_t captured = 0; captured < n; captured++) {
 			free(decode(whole_rows[i].link, bytes, captured, n, &decoded));
@@ -138,7 +126,7 @@ static void every_truncation(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(whole_rows); i++) {
 		const struct whole_row *row = &whole_rows[i];
-		uint32_t whole_bytes = unhex(row->hex, bytes, sizeof(bytes));
+		uint32_t whole_bytes = hex_bytes(row->hex, bytes, sizeof(bytes));
 
 		for (uint32_t n = 0; n < whole_bytes; n++) {
 			free(decode(row->link, bytes, n, n, &decoded));
@@ -159,7 +147,7 @@ static void flawed(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(flawed_rows); i++) {
 		const struct flawed_row *row = &flawed_rows[i];
-		uint32_t n = unhex(row->hex, bytes, sizeof(bytes));
+		uint32_t n = hex_bytes(row->hex, bytes, sizeof(bytes));
 		char *line = decode(row->link, bytes, n, n, &decoded);
 
 		if (!decoded.faults || (decoded.faults & (decoded.faults - 1)))
@@ -191,7 +179,7 @@ static void mutations(void **state)
 	uint8_t bytes[2048];
 
 	for (size_t i = 0; i < ARRAY_SIZE(whole_rows); i++) {
-		uint32_t n = unhex(whole_rows[i].hex, bytes, sizeof(bytes));
+		uint32_t n = hex_bytes(whole_rows[i].hex, bytes, sizeof(bytes));
 
 		for (uint32_t at = 0; at < n * 10; at++) {
 			uint8_t was = bytes[at / 10];
@@ -219,7 +207,7 @@ static const char *text_of(const json_t *object, const char *name)
 static uint32_t wrap(const json_t *vector, uint8_t *bytes, size_t room)
 {
 	bool up = !strcmp(text_of(vector, "direction"), "c2s");
-	uint32_t n = unhex(text_of(vector, "frame"), bytes + 28, room - 28);
+	uint32_t n = hex_bytes(text_of(vector, "frame"), bytes + 28, room - 28);
 
 	memcpy(bytes, "\x45\0\0\0\0\1\0\0\x40\x11\0\0\x0a\0\0\1\x0a\0\0\2", 20);
 	pg_store_be16(bytes + 2, (uint16_t)(n + 28));
@@ -248,7 +236,7 @@ static struct pg_secrets *secrets_of(const json_t *vector, const uint8_t *frame)
 static void check_opened(const json_t *vector, const struct pg_decoded_frame *frame)
 {
 	uint8_t plain[2048];
-	uint32_t n = unhex(text_of(vector, "plain"), plain, sizeof(plain));
+	uint32_t n = hex_bytes(text_of(vector, "plain"), plain, sizeof(plain));
 
 	assert_int_equal(frame->opening, PG_OPENING_OPENED);
 	assert_int_equal(frame->plain_bytes, n);

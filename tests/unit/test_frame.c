@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "unit/hex.h"
 #include "frame.h"
 #include "prog/mutate.h"
 #include "prog/reference.h"
@@ -61,16 +62,7 @@ static const char *text_of(const json_t *object, const char *name)
 
 static uint32_t unhex(const json_t *object, const char *name, uint8_t *ret_bytes, size_t room)
 {
-	const char *hex = text_of(object, name);
-	size_t n = strlen(hex) / 2;
-	unsigned int byte;
-
-	assert_true(n <= room);
-	for (size_t i = 0; i < n; i++) {
-		assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
-		ret_bytes[i] = byte;
-	}
-	return n;
+	return hex_bytes(text_of(object, name), ret_bytes, room);
 }
 
 /* --- vectors -----------------------------------------------------------------------------------

@@ -11,24 +11,12 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "unit/hex.h"
 #include "aead.h"
 #include "key_cache.h"
 #include "keys.h"
 
 #define VECTORS "tests/vectors/frames.json"
-
-static size_t unhex(const char *hex, uint8_t *ret_bytes, size_t room)
-{
-	size_t n = strlen(hex) / 2, i;
-	unsigned int byte;
-
-	assert_true(n <= room);
-	for (i = 0; i < n; i++) {
-		assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
-		ret_bytes[i] = byte;
-	}
-	return n;
-}
 
 static size_t unhex_member(const json_t *object, const char *name, uint8_t *ret_bytes, size_t room)
 {
@@ -36,7 +24,7 @@ static size_t unhex_member(const json_t *object, const char *name, uint8_t *ret_
 
 	if (!hex)
 		fail_msg("no string %s in %s", name, VECTORS);
-	return unhex(hex, ret_bytes, room);
+	return hex_bytes(hex, ret_bytes, room);
 }
 
 static bool is_zero(const void *bytes, size_t n)
@@ -53,7 +41,7 @@ static bool is_zero(const void *bytes, size_t n)
 static void derive(const char *ikm_hex, struct pg_keys *ret_keys)
 {
 	uint8_t ikm[PG_SPLIT_BYTES];
-	size_t n = unhex(ikm_hex, ikm, sizeof(ikm));
+	size_t n = hex_bytes(ikm_hex, ikm, sizeof(ikm));
 
 	assert_int_equal(pg_keys_derive(ikm, n, ret_keys), 0);
 }
@@ -121,8 +109,8 @@ static void test_secret_ids(void **state)
 	size_t i, n;
 
 	for (i = 0; i < sizeof(secret_ids) / sizeof(secret_ids[0]); i++) {
-		n = unhex(secret_ids[i].ikm, ikm, sizeof(ikm));
-		unhex(secret_ids[i].id, expected, sizeof(expected));
+		n = hex_bytes(secret_ids[i].ikm, ikm, sizeof(ikm));
+		hex_bytes(secret_ids[i].id, expected, sizeof(expected));
 		assert_int_equal(pg_keys_secret_id(ikm, n, id), 0);
 		if (memcmp(id, expected, sizeof(id)))
 			fail_msg("%s: another id", secret_ids[i].name);

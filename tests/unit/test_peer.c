@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "unit/hex.h"
 #include "../../user/cli/peer.c"
 
 #define VECTORS "tests/vectors/frames.json"
@@ -21,19 +22,6 @@ static uint64_t fixed_ms;
 static uint64_t fixed_clock(void)
 {
 	return fixed_ms;
-}
-
-static uint32_t unhex(const char *hex, uint8_t *ret_bytes, size_t room)
-{
-	uint32_t n = strlen(hex) / 2, i;
-	unsigned int byte;
-
-	assert_true(n <= room);
-	for (i = 0; i < n; i++) {
-		assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
-		ret_bytes[i] = byte;
-	}
-	return n;
 }
 
 static void make_peer(const char *secret, uint16_t client, uint16_t server, bool guard, int aead,
@@ -73,10 +61,10 @@ static void vector_init(const json_t *row, struct vector *vector)
 	vector->direction = json_string_value(json_object_get(row, "direction"));
 	vector->guard = json_is_true(json_object_get(row, "guard"));
 	vector->aead = (int)json_integer_value(json_object_get(row, "aead"));
-	vector->bytes = unhex(json_string_value(json_object_get(row, "frame")), vector->frame,
-			      sizeof(vector->frame));
+	vector->bytes = hex_bytes(json_string_value(json_object_get(row, "frame")), vector->frame,
+				  sizeof(vector->frame));
 	if (plain)
-		vector->plain_bytes = unhex(plain, vector->plain, sizeof(vector->plain));
+		vector->plain_bytes = hex_bytes(plain, vector->plain, sizeof(vector->plain));
 	make_peer(json_string_value(json_object_get(row, "ikm")), pg_load_be16(vector->frame),
 		  pg_load_be16(vector->frame + 2), vector->guard, vector->aead, &vector->peer);
 	fixed_ms = pg_frame_timestamp_ms(vector->frame);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "unit/hex.h"
 #include "packgate/guard.h"
 #include "packgate/siphash.h"
 
@@ -36,18 +37,10 @@ static void published_vectors(void **state)
 static size_t unhex(const json_t *object, const char *name, uint8_t *ret_bytes, size_t room)
 {
 	const char *hex = json_string_value(json_object_get(object, name));
-	unsigned int byte;
-	size_t n;
 
 	if (!hex)
 		fail_msg("no string %s in %s", name, VECTORS);
-	n = strlen(hex) / 2;
-	assert_true(n <= room);
-	for (size_t i = 0; i < n; i++) {
-		assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
-		ret_bytes[i] = byte;
-	}
-	return n;
+	return hex_bytes(hex, ret_bytes, room);
 }
 
 /* Over exactly as many bytes as there are: the sanitizer watches the end. */

@@ -177,7 +177,7 @@ int pg_agent_gate_counts(struct pg_agent *agent, struct pg_gate_counts *ret_coun
 	X(frames_sent, "frames_sent", "frames of every opcode sent")                              \
 	X(acks_sent, "acks_sent", "acks sent, repeated ones too")                                 \
 	X(duplicates_acked, "duplicates_acked", "duplicates acked again by the agent")            \
-	X(messages_delivered, "messages_delivered", "packets or messages handed to applications")             \
+	X(messages_delivered, "messages_delivered", "packets or messages handed to applications") \
 	X(bytes_delivered, "bytes_delivered", "application bytes handed to applications")         \
 	X(gaps_reported, "gaps_reported", "runs of packIds reported as never received")           \
 	X(packets_succeeded, "packets_succeeded",                                                 \

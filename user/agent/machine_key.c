@@ -16,6 +16,7 @@
 
 #include "cleanup.h"
 #include "machine_key.h"
+#include "read_file.h"
 #include "packgate/bytes.h"
 
 #define NONCE_BYTES 12
@@ -68,26 +69,6 @@ static int write_all(int fd, const uint8_t *bytes, size_t count)
 		bytes += n;
 		count -= (size_t)n;
 	}
-	return 0;
-}
-
-/* Up to the end of the file; *ret_count says how much of room was filled. */
-static int read_all(int fd, uint8_t *bytes, size_t room, size_t *ret_count)
-{
-	size_t count = 0;
-	ssize_t n;
-
-	while (count < room) {
-		n = read(fd, bytes + count, room - count);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			break;
-		count += (size_t)n;
-	}
-	*ret_count = count;
 	return 0;
 }
 
@@ -178,7 +159,7 @@ static int read_key(const char *path, uint8_t raw[PG_MACHINE_KEY_BYTES + 1], str
 	rc = check_key_file(fd, path, error);
 	if (rc)
 		return rc;
-	rc = read_all(fd, raw, PG_MACHINE_KEY_BYTES + 1, &count);
+	rc = pg_read_file(fd, raw, PG_MACHINE_KEY_BYTES + 1, &count);
 	if (rc)
 		return cannot("read", path, rc, error);
 	if (count != PG_MACHINE_KEY_BYTES)

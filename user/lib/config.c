@@ -11,6 +11,7 @@
 #include "config_read.h"
 #include "config_yaml.h"
 #include "packgate/message.h"
+#include "read_file.h"
 
 #define NAME_TAIL 96
 
@@ -879,26 +880,6 @@ int pg_config_parse(const char *name, const char *text, size_t bytes, struct pg_
 	return 0;
 }
 
-/* One byte more than is allowed tells a file that is too large. */
-static int read_file(int fd, char *text, size_t *ret_bytes)
-{
-	size_t bytes = 0;
-	ssize_t n;
-
-	while (bytes <= PG_CONFIG_BYTES_MAX) {
-		n = read(fd, text + bytes, PG_CONFIG_BYTES_MAX + 1 - bytes);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			break;
-		bytes += (size_t)n;
-	}
-	*ret_bytes = bytes;
-	return 0;
-}
-
 int pg_config_load(const char *path, struct pg_config **ret_config, struct pg_error *error)
 {
 	PG_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -914,7 +895,7 @@ int pg_config_load(const char *path, struct pg_config **ret_config, struct pg_er
 	text = malloc(PG_CONFIG_BYTES_MAX + 1);
 	if (!text)
 		return pg_error_set(error, -ENOMEM, "%s: out of memory", path);
-	rc = read_file(fd, text, &bytes);
+	rc = pg_read_file(fd, text, PG_CONFIG_BYTES_MAX + 1, &bytes);
 	if (rc)
 		return pg_error_set(error, rc, "cannot read the configuration %s: %s", path,
 				    strerror(-rc));

@@ -8,6 +8,7 @@
 #include <openssl/crypto.h>
 
 #include "cleanup.h"
+#include "read_file.h"
 #include "secret_file.h"
 
 #define KEY_DIGITS (2 * PG_NOISE_KEY_BYTES)
@@ -39,7 +40,6 @@ int pg_secret_file_read(const char *what, const char *path, bool secret, size_t 
 	PG_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	uint8_t *text;
 	size_t bytes = 0;
-	ssize_t n;
 	int err;
 
 	if (fd < 0)
@@ -51,16 +51,10 @@ int pg_secret_file_read(const char *what, const char *path, bool secret, size_t 
 	text = calloc(1, max + 1);
 	if (!text)
 		return pg_error_set(error, -ENOMEM, "reading %s %s: out of memory", what, path);
-	while (bytes < max && (n = read(fd, text + bytes, max - bytes)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			err = pg_error_set(error, -errno, "reading %s %s: %s", what, path,
-					   strerror(errno));
-			pg_secret_file_free(text, bytes);
-			return err;
-		}
-		bytes += n;
+	err = pg_read_file(fd, text, max, &bytes);
+	if (err) {
+		pg_secret_file_free(text, max);
+		return pg_error_set(error, err, "reading %s %s: %s", what, path, strerror(-err));
 	}
 	*ret_text = text;
 	*ret_bytes = bytes;
