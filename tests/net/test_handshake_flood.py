@@ -149,10 +149,18 @@ def flood_alone(agent, flood):
            before.total("packgate_gate_cookies_total"), "the gate made no cookies")
 
 
+def settled(agent):
+    """Whether the agent is done with what was steered before cookies were demanded."""
+    first = agent.scrape().total("packgate_shakehands_total")
+    time.sleep(0.2)
+    return agent.scrape().total("packgate_shakehands_total") == first
+
+
 def check_flood(lab, agent, public):
     with Flood(lab) as flood:
         wait_until(lambda: agent.scrape().total("packgate_gate_cookies_total") > 0, 5,
                    "the demand for cookies")
+        wait_until(lambda: settled(agent), 5, "the last shakehand from before it")
         flood_alone(agent, flood)
         before, cpu, start = agent.scrape(), cpu_seconds(agent.process.pid), time.monotonic()
         done = open_all(lab, public, HONEST)
