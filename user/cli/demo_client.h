@@ -3,7 +3,7 @@
 #define PG_CLI_DEMO_CLIENT_H
 
 #include "demo_net.h"
-#include "message.h"
+#include "packgate/message.h"
 #include "peer.h"
 
 /* The client of the demo: provisioned sessions, their sockets, and two foreign ones. */
