@@ -4,6 +4,8 @@
 BUILD   ?= build
 PREFIX  ?= /usr/local
 DESTDIR ?=
+LIBDIR  ?= $(PREFIX)/lib
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 VERSION := 0.1.0
 
 CC        ?= cc
@@ -263,20 +265,25 @@ PUBLIC_H := $(addprefix include/packgate/,packgate.h message.h public.h app.h)
 install: all
 	install -D -m 755 $(BUILD)/packgated $(DESTDIR)$(PREFIX)/bin/packgated
 	install -D -m 755 $(BUILD)/packgate $(DESTDIR)$(PREFIX)/bin/packgate
-	install -D -m 644 $(BUILD)/libpackgate.a $(DESTDIR)$(PREFIX)/lib/libpackgate.a
-	install -D -m 755 $(BUILD)/libpackgate.so $(DESTDIR)$(PREFIX)/lib/libpackgate.so.$(VERSION)
-	ln -sf libpackgate.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libpackgate.so.0
-	ln -sf libpackgate.so.0 $(DESTDIR)$(PREFIX)/lib/libpackgate.so
-	install -d $(DESTDIR)$(PREFIX)/include/packgate $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -D -m 644 $(BUILD)/libpackgate.a $(DESTDIR)$(LIBDIR)/libpackgate.a
+	install -D -m 755 $(BUILD)/libpackgate.so $(DESTDIR)$(LIBDIR)/libpackgate.so.$(VERSION)
+	ln -sf libpackgate.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libpackgate.so.0
+	ln -sf libpackgate.so.0 $(DESTDIR)$(LIBDIR)/libpackgate.so
+	install -d $(DESTDIR)$(PREFIX)/include/packgate $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 644 $(PUBLIC_H) $(DESTDIR)$(PREFIX)/include/packgate
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
 		-e 's|@PRIVATE@|$(filter-out -lcrypto,$(LIB_LIBS))|' deploy/packgate.pc.in \
-		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/packgate.pc
+		> $(DESTDIR)$(LIBDIR)/pkgconfig/packgate.pc
 	install -D -m 644 deploy/packgate.yaml $(DESTDIR)$(PREFIX)/share/packgate/packgate.yaml
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -d $(DESTDIR)$(UNITDIR)
 	sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/packgated.service \
-		> $(DESTDIR)$(PREFIX)/lib/systemd/system/packgated.service
-	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/packgated.service
+		> $(DESTDIR)$(UNITDIR)/packgated.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/packgated.service
+
+# Debian packages, hardened as Debian's own, into $(BUILD)/deb
+.PHONY: deb
+deb: deps
+	@deploy/debian/build $(BUILD)/deb
 
 clean:
 	rm -rf $(BUILD)
