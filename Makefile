@@ -157,10 +157,10 @@ $(BUILD)/tests/prog/%: tests/prog/%.c $(BUILD)/libpackgate.a $(SKELS) $(TEST_SKE
 		-lcmocka -ljansson $(LIB_LIBS) -lbpf
 
 # What a network test runs beside the agent.
-$(BUILD)/tests/net/syn_flood: tests/net/syn_flood.c | $(TEST_SKELS)
+$(BUILD)/tests/net/%_flood: tests/net/%_flood.c $(TEST_SKELS)
 	@mkdir -p $(@D)
 	$(say) CC $@
-	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/bench -Itests -o $@ $< -lbpf
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/bench -Itests -o $@ $< -lbpf -lpthread
 
 NET_OBJ := $(addprefix $(BUILD)/agent/,tcpq.o diag.o netns.o netstat.o owners.o \
 	listeners.o listener_totals.o log.o)
@@ -249,7 +249,8 @@ $(BUILD)/tests/bench/bench_shield: tests/bench/bench_shield.c $(SKELS) $(TEST_SK
 
 bench: deps
 	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/bench/bench_gate \
-		$(BUILD)/tests/bench/bench_shield $(BUILD)/tests/bench/bench_e2e
+		$(BUILD)/tests/bench/bench_shield $(BUILD)/tests/bench/bench_e2e \
+		$(BUILD)/tests/net/shakehand_flood
 	@tests/bench/run $(BUILD)
 
 demo: deps

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "live_frames.h"
 #include "packgate/shield.h"
 #include "syn_frame.h"
 
@@ -184,17 +185,13 @@ static void attach(void)
 /* Per SYN, as the kernel times it: without the set-up of the call. */
 static double send_syns(uint32_t bytes, uint32_t count)
 {
-	static uint8_t frame[SYN_BYTES_V6];
-	struct xdp_md context = { .data_end = bytes, .ingress_ifindex = bench.client };
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = bytes,
-		    .ctx_in = &context, .ctx_size_in = sizeof(context), .repeat = (int)count,
-		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = 64);
-	int err;
+	int program = bpf_program__fd(bench.syn->progs.syn), err;
+	uint32_t ns = 0;
 
-	err = bpf_prog_test_run_opts(bpf_program__fd(bench.syn->progs.syn), &options);
+	err = live_frames_run(program, bench.client, bytes, count, &ns);
 	if (err)
 		die("sending SYNs", err);
-	return options.duration;
+	return ns;
 }
 
 /* By the gate. */

@@ -6,39 +6,22 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "live_frames.h"
 #include "syn.h"
 #include "syn.skel.h"
 
 /* Fills the template of tests/bench/syn.bpf.c. */
-
-static inline uint32_t syn_sum(const uint8_t *bytes, size_t n)
-{
-	uint32_t sum = 0;
-	uint16_t word;
-
-	for (size_t i = 0; i < n; i += 2) {
-		memcpy(&word, bytes + i, 2);
-		sum += word;
-	}
-	return sum;
-}
-
-static inline void syn_put16(uint8_t *at, uint16_t value)
-{
-	value = htons(value);
-	memcpy(at, &value, 2);
-}
 
 static inline void syn_put_tcp(uint8_t *tcp, uint16_t port)
 {
 	static const uint8_t options[SYN_OPTIONS_BYTES] = { 2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
 							    0, 1, 0, 0,	   0, 0, 1, 3,	3, 7 };
 
-	syn_put16(tcp + 2, port);
+	live_frames_put16(tcp + 2, port);
 	tcp[7] = 42; /* of the sequence number */
 	tcp[12] = 10 << 4;
 	tcp[13] = 2; /* SYN */
-	syn_put16(tcp + 14, 64240);
+	live_frames_put16(tcp + 14, 64240);
 	memcpy(tcp + 20, options, sizeof(options));
 }
 
@@ -53,27 +36,27 @@ static inline uint32_t syn_frame_fill(struct syn_bpf__bss *bss, int family, cons
 	memset(frame, 0, sizeof(bss->frame));
 	memcpy(frame, to, 6);
 	memcpy(frame + 6, from, 6);
-	syn_put16(frame + 12, family == 4 ? 0x0800 : 0x86dd);
+	live_frames_put16(frame + 12, family == 4 ? 0x0800 : 0x86dd);
 	syn_put_tcp(tcp, port);
 	if (family == 4) {
 		ip[0] = 0x45;
-		syn_put16(ip + 2, 60);
+		live_frames_put16(ip + 2, 60);
 		ip[8] = 64;
 		ip[9] = 6;
 		inet_pton(AF_INET, target, ip + 16);
-		bss->ip_sum = syn_sum(ip, 20);
-		addresses = syn_sum(ip + 12, 8);
+		bss->ip_sum = live_frames_sum(ip, 20);
+		addresses = live_frames_sum(ip + 12, 8);
 	} else {
 		ip[0] = 0x60;
-		syn_put16(ip + 4, 40);
+		live_frames_put16(ip + 4, 40);
 		ip[6] = 6;
 		ip[7] = 64;
 		ip[8] = 0xfd;
 		ip[9] = 0x88;
 		inet_pton(AF_INET6, target, ip + 24);
-		addresses = syn_sum(ip + 8, 32);
+		addresses = live_frames_sum(ip + 8, 32);
 	}
-	bss->tcp_sum = syn_sum(tcp, 40) + addresses + htons(6) + htons(40);
+	bss->tcp_sum = live_frames_sum(tcp, 40) + addresses + htons(6) + htons(40);
 	bss->family = family;
 	return family == 4 ? SYN_BYTES_V4 : SYN_BYTES_V6;
 }

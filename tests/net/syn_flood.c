@@ -3,7 +3,6 @@
  * syn_flood INTERFACE FROM-MAC TO-MAC ADDRESS PORT SECONDS RATE: spoofed SYNs out of an interface
  * of the current network namespace, about RATE a second (0 = as fast as it goes). Says how many.
  */
-#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <net/if.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/live_frames.h"
 #include "bench/syn_frame.h"
 
 #define BURSTS_PER_SECOND 200
@@ -23,26 +23,6 @@ static double now_seconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec + now.tv_nsec / 1e9;
-}
-
-static int parse_mac(const char *text, uint8_t mac[6])
-{
-	return sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3,
-		      mac + 4, mac + 5) == 6
-		       ? 0
-		       : -EINVAL;
-}
-
-/* One call sends so many frames. */
-static int burst(int program, uint32_t ifindex, uint32_t bytes, uint32_t count)
-{
-	static uint8_t frame[SYN_BYTES_V6];
-	struct xdp_md context = { .data_end = bytes, .ingress_ifindex = ifindex };
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = bytes,
-		    .ctx_in = &context, .ctx_size_in = sizeof(context), .repeat = (int)count,
-		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = count < 64 ? count : 64);
-
-	return bpf_prog_test_run_opts(program, &options);
 }
 
 static void sleep_until(double when)
@@ -62,7 +42,7 @@ static int flood(int program, uint32_t ifindex, uint32_t bytes, double seconds, 
 	int err = 0;
 
 	while (!err && now_seconds() - start < seconds) {
-		err = burst(program, ifindex, bytes, count ? count : 1);
+		err = live_frames_run(program, ifindex, bytes, count ? count : 1, NULL);
 		next += 1.0 / BURSTS_PER_SECOND;
 		if (rate)
 			sleep_until(next);
@@ -77,7 +57,8 @@ int main(int argc, char **argv)
 	uint32_t bytes;
 	int err;
 
-	if (argc != 8 || !skeleton || parse_mac(argv[2], from) || parse_mac(argv[3], to)) {
+	if (argc != 8 || !skeleton || !live_frames_mac(argv[2], from) ||
+	    !live_frames_mac(argv[3], to)) {
 		fprintf(stderr, "usage: syn_flood INTERFACE FROM-MAC TO-MAC ADDRESS PORT SECONDS "
 				"RATE, as root\n");
 		return 2;
