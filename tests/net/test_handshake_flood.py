@@ -109,7 +109,7 @@ def checks(report, lab, agent, public):
 def main():
     require_root()
     report = Report()
-    with Lab() as lab:
+    with Lab(queues=1) as lab:
         agent = lab.agent({})
         public = bytes.fromhex(agent.packgate("keygen", agent.path("server.key")).out.strip())
         agent.write_config(configuration(
