@@ -420,6 +420,9 @@ def openings(report, bench):
 
 def transport(report, bench):
     for where in (GUARDED, PLAIN):
+        for lost in ((), (1, 7, 18)):
+            report.check("fragments both ways, guard %s, lost %s" % (where.guard, lost),
+                         check_fragments_up, bench, where, lost)
         report.check("loss, guard " + where.guard, check_loss, bench, where)
         report.check("a duplicate, guard " + where.guard, check_duplicate, bench, where)
         report.check("streams, guard " + where.guard, check_streams, bench, where)
