@@ -139,6 +139,11 @@ void pg_series_deliver(struct pg_engine *engine, struct pg_series *series, uint3
 		       const uint8_t *data, uint32_t bytes);
 /* Marks the packets of an adopted series that are acked and lost; draining reports them. */
 void pg_series_adopt(struct pg_engine *engine, struct pg_series *series);
+/*
+ * For a stream that ends: hands on what came and says what did not; false while the application
+ * has no room for all of it.
+ */
+bool pg_series_finish(struct pg_engine *engine, struct pg_series *series);
 /* For a stream that ends: delivers or reports what came, fails what is not settled. */
 void pg_series_flush(struct pg_engine *engine, struct pg_series *series);
 /* Skips what is missing too long, arms the next deadline. */

@@ -562,15 +562,20 @@ void pg_series_timer(struct pg_engine *engine, struct pg_series *series)
 		unreliable_timer(engine, series);
 }
 
+bool pg_series_finish(struct pg_engine *engine, struct pg_series *series)
+{
+	pg_series_drain(engine, series);
+	if (series->policy != PG_POLICY_RELIABLE)
+		return true;
+	while (series->received && !series->stalled)
+		skip_missing(engine, series);
+	return !series->received;
+}
+
 void pg_series_flush(struct pg_engine *engine, struct pg_series *series)
 {
-	bool reliable = series->policy == PG_POLICY_RELIABLE;
-
-	pg_series_drain(engine, series);
-	while (reliable && series->received && !series->stalled)
-		skip_missing(engine, series);
 	/* what the application has no room for cannot wait longer than its stream */
-	if (reliable && series->received)
+	if (!pg_series_finish(engine, series))
 		report_gap(engine, series, series->next_deliver,
 			   series->highest + 1 - series->next_deliver);
 	free_received(engine, series);

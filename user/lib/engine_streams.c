@@ -505,6 +505,14 @@ static void close_step(struct pg_engine *engine, struct pg_stream *stream,
 		close_wait(engine, stream);
 }
 
+static bool ends_by(const struct pg_stream *stream, enum pg_closing_input input)
+{
+	enum pg_closing closing = stream->closing;
+
+	pg_closing_step(&closing, input);
+	return pg_closing_done(closing) && !pg_closing_done(stream->closing);
+}
+
 /* Closes once the send buffer is empty (PROTOCOL section 1: it is flushed before). */
 static void close_when_settled(struct pg_engine *engine, struct pg_stream *stream)
 {
@@ -540,9 +548,12 @@ enum pg_drop pg_engine_closestream(struct pg_engine *engine, uint32_t id)
 	if (stream->closing == PG_CLOSING_NO) {
 		stream->close_asked = true;
 		close_when_settled(engine, stream);
-	} else {
-		close_step(engine, stream, PG_CLOSE_RECEIVED);
+		return PG_DROP_NONE;
 	}
+	/* the peer, or this end's timer, asks again */
+	if (ends_by(stream, PG_CLOSE_RECEIVED) && !pg_series_finish(engine, &stream->series))
+		return PG_DROP_APP_FULL;
+	close_step(engine, stream, PG_CLOSE_RECEIVED);
 	return PG_DROP_NONE;
 }
 
@@ -570,6 +581,17 @@ static void open_timer(struct pg_engine *engine, struct pg_stream *stream)
 	open_step(engine, stream, PG_OPEN_RETRY);
 }
 
+/* What was acked waits for room at the application, as long as was waited for the peer. */
+static bool waits_for_application(struct pg_engine *engine, struct pg_stream *stream)
+{
+	if (stream->tries >= 2 * engine->env->options.stream_tries ||
+	    pg_series_finish(engine, &stream->series))
+		return false;
+	stream->retry_ms = engine->env->now_ms + pg_engine_retry_ms(engine, stream->tries++);
+	pg_engine_arm(engine, stream->retry_ms);
+	return true;
+}
+
 static void stream_timer(struct pg_engine *engine, struct pg_stream *stream)
 {
 	if (stream->retry_ms > engine->env->now_ms) {
@@ -587,7 +609,7 @@ static void stream_timer(struct pg_engine *engine, struct pg_stream *stream)
 	if (pg_closing_retries(stream->closing) &&
 	    ++stream->tries < engine->env->options.stream_tries)
 		close_step(engine, stream, PG_CLOSE_RETRY);
-	else
+	else if (!waits_for_application(engine, stream))
 		close_step(engine, stream, PG_CLOSE_GAVE_UP);
 }
 
