@@ -220,8 +220,8 @@ struct pg_client_statistics {
 	uint64_t gaps;
 	uint64_t unsettled_bytes; /* in the send buffer */
 	uint64_t window_bytes;	  /* congestion window */
-	uint32_t rtt_ms;	  /* smoothed round trip, 0 = not known yet */
-	uint32_t rtt_least_ms;
+	uint32_t rtt_us;	  /* smoothed round trip, 0 = not known yet */
+	uint32_t rtt_least_us;
 	uint32_t streams;	  /* open now */
 	uint32_t retry_per_mille; /* resends a frame, averaged (AvgRetryRatio) */
 };

@@ -35,7 +35,7 @@ class Statistics(Structure):
     _fields_ = [("size", c_size_t)] + [(name, c_uint64) for name in (
         "frames_sent", "frames_resent", "frames_opened", "packets_sent", "packets_failed", "gaps",
         "unsettled_bytes", "window_bytes")] + [(name, c_uint32) for name in (
-            "rtt_ms", "rtt_least_ms", "streams", "retry_per_mille")]
+            "rtt_us", "rtt_least_us", "streams", "retry_per_mille")]
 
 
 def load():

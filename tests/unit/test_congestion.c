@@ -21,7 +21,7 @@ static void test_timeouts(void **state)
 {
 	static const struct {
 		const char *name;
-		uint64_t samples[6]; /* to the first 0 */
+		uint64_t samples[6]; /* ms, to the first 0 */
 		uint32_t backoff, timeout_ms;
 	} rows[] = {
 		{ "none", { 0 }, 0, 500 },
@@ -45,7 +45,9 @@ static void test_timeouts(void **state)
 
 		print_message("%s\n", rows[i].name);
 		for (size_t k = 0; rows[i].samples[k]; k++)
-			pg_rtt_sample(&rtt, rows[i].samples[k]);
+			pg_rtt_sample(&rtt, rows[i].samples[k] > UINT64_MAX / 1000
+						    ? UINT64_MAX
+						    : rows[i].samples[k] * 1000);
 		assert_int_equal(pg_rtt_timeout_ms(&rtt, &limits, rows[i].backoff),
 				 rows[i].timeout_ms);
 	}
@@ -56,19 +58,19 @@ static void test_smoothed(void **state)
 	struct pg_rtt rtt = { 0 };
 
 	assert_false(pg_rtt_known(&rtt));
-	assert_int_equal(pg_rtt_smoothed_ms(&rtt, &limits), 250);
+	assert_int_equal(pg_rtt_smoothed_us(&rtt, &limits), 250000);
 	pg_rtt_sample(&rtt, 0); /* below the clock's grain */
 	assert_true(pg_rtt_known(&rtt));
-	assert_int_equal(rtt.least_ms, 1);
-	assert_int_equal(pg_rtt_smoothed_ms(&rtt, &limits), 1);
+	assert_int_equal(rtt.least_us, 1);
+	assert_int_equal(pg_rtt_smoothed_us(&rtt, &limits), 1);
 	for (int i = 0; i < 100; i++)
 		pg_rtt_sample(&rtt, 80);
-	assert_in_range(pg_rtt_smoothed_ms(&rtt, &limits), 72, 80);
-	assert_int_equal(rtt.least_ms, 1);
+	assert_in_range(pg_rtt_smoothed_us(&rtt, &limits), 72, 80);
+	assert_int_equal(rtt.least_us, 1);
 	for (int i = 0; i < 200; i++)
 		pg_rtt_sample(&rtt, 3);
-	assert_in_range(pg_rtt_smoothed_ms(&rtt, &limits), 3, 4);
-	assert_int_equal(rtt.latest_ms, 3);
+	assert_in_range(pg_rtt_smoothed_us(&rtt, &limits), 3, 4);
+	assert_int_equal(rtt.latest_us, 3);
 }
 
 /* --- window --------------------------------------------------------------------------------------
@@ -175,8 +177,8 @@ static void test_persistent_congestion(void **state)
 {
 	static const struct {
 		const char *name;
-		uint64_t lost_ms[3], acked_ms; /* 0 = none; before the last loss */
-		uint64_t persistent_ms;
+		uint64_t lost_us[3], acked_us; /* 0 = none; before the last loss */
+		uint64_t persistent_us;
 		bool persists;
 	} rows[] = {
 		{ "long enough", { 1000, 2000, 2500 }, 0, 1500, true },
@@ -193,10 +195,10 @@ static void test_persistent_congestion(void **state)
 		start(&c);
 		fill(&c);
 		for (int k = 0; k < 3; k++) {
-			if (k == 2 && rows[i].acked_ms)
-				pg_congestion_acked(&c, DATAGRAM, 9, rows[i].acked_ms);
-			pg_congestion_lost(&c, DATAGRAM, k + 1, rows[i].lost_ms[k], order + 1,
-					   rows[i].persistent_ms);
+			if (k == 2 && rows[i].acked_us)
+				pg_congestion_acked(&c, DATAGRAM, 9, rows[i].acked_us);
+			pg_congestion_lost(&c, DATAGRAM, k + 1, rows[i].lost_us[k], order + 1,
+					   rows[i].persistent_us);
 		}
 		assert_int_equal(c.window, (rows[i].persists ? 2 : 5) * DATAGRAM);
 	}
@@ -226,13 +228,13 @@ static void test_slow(void **state)
 static void test_pace(void **state)
 {
 	struct pg_congestion c;
-	uint64_t now = 5000, end = now + 10000, sent = 0, at;
+	uint64_t now = 5000000, end = now + 10000000, sent = 0, at;
 
 	start(&c);
 	c.window = 100 * DATAGRAM; /* at 100 ms a round trip: 1250 bytes a millisecond */
-	pg_congestion_pace(&c, 100, now);
+	pg_congestion_pace(&c, 100000, now);
 	while (now < end) {
-		at = pg_congestion_pace(&c, 100, now);
+		at = pg_congestion_pace(&c, 100000, now);
 		if (at > now) {
 			now = at;
 			continue;
@@ -242,13 +244,13 @@ static void test_pace(void **state)
 	}
 	assert_in_range(sent, 12400000, 12600000);
 	/* after a silence no more than a burst leaves at once */
-	now += 100000;
-	for (sent = 0; pg_congestion_pace(&c, 100, now) <= now; sent += DATAGRAM)
+	now += 100000000;
+	for (sent = 0; pg_congestion_pace(&c, 100000, now) <= now; sent += DATAGRAM)
 		pg_congestion_sent(&c, DATAGRAM, true);
 	assert_in_range(sent, 16 * 1250, 18 * 1250 + DATAGRAM);
 	/* a clock that steps back neither gives nor takes */
-	at = pg_congestion_pace(&c, 100, now - 50);
-	assert_in_range(at, now - 49, now - 40);
+	at = pg_congestion_pace(&c, 100000, now - 50000);
+	assert_in_range(at, now - 49999, now - 40000);
 }
 
 /* A timer that comes late loses no bandwidth. */
@@ -259,8 +261,8 @@ static void test_pace_with_a_coarse_timer(void **state)
 
 	start(&c);
 	c.window = 100 * DATAGRAM;
-	for (uint64_t now = 8; now <= 8000; now += 8)
-		while (pg_congestion_pace(&c, 100, now) <= now) {
+	for (uint64_t now = 8000; now <= 8000000; now += 8000)
+		while (pg_congestion_pace(&c, 100000, now) <= now) {
 			pg_congestion_sent(&c, DATAGRAM, true);
 			sent += DATAGRAM;
 		}

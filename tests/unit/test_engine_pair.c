@@ -182,10 +182,10 @@ static void test_loss_by_later_acks(void **state)
 	}
 	assert_string_equal(on_the_way(SERVER), "d1");
 	assert_int_equal(client()->tx.congestion.window, 1200 * 5);
-	assert_int_equal(client()->tx.rtt.latest_ms, 20);
+	assert_int_equal(client()->tx.rtt.latest_us, 20000);
 	/* the ack of the copy gives no sample, and the story is whole */
 	pair_run_to(p, p->now_ms + 3000);
-	assert_int_equal(client()->tx.rtt.latest_ms, 20);
+	assert_int_equal(client()->tx.rtt.latest_us, 20000);
 	assert_string_equal(story[CLIENT], "s2 s3 s4 s5 s1");
 	assert_string_equal(story[SERVER], "m5 m5 m5 m5 m5");
 	stop();

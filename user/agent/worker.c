@@ -14,18 +14,15 @@
 #define SOCKET_TURNS 32
 #define SLEEP_MAX_MS 500 /* so that a turn of the loop shows life */
 
-static uint64_t clock_ms(clockid_t clock)
+static void read_clocks(struct pg_worker *worker)
 {
 	struct timespec now;
 
-	clock_gettime(clock, &now);
-	return now.tv_sec * 1000ull + now.tv_nsec / 1000000;
-}
-
-static void read_clocks(struct pg_worker *worker)
-{
-	worker->env.now_ms = clock_ms(CLOCK_MONOTONIC);
-	worker->env.unix_ms = clock_ms(CLOCK_REALTIME);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	worker->env.now_ms = now.tv_sec * 1000ull + now.tv_nsec / 1000000;
+	worker->env.past_us = now.tv_nsec / 1000 % 1000;
+	clock_gettime(CLOCK_REALTIME, &now);
+	worker->env.unix_ms = now.tv_sec * 1000ull + now.tv_nsec / 1000000;
 	atomic_store_explicit(&worker->last_turn_ms, worker->env.now_ms, memory_order_relaxed);
 }
 

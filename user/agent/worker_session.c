@@ -819,7 +819,7 @@ static void fill_session(struct pg_worker *worker, const struct pg_entry *entry,
 	row->rejected = entry->rejected;
 	row->gaps = entry->gaps;
 	row->avg_retry_ratio = engine->tx.retry_ratio / 1000.0;
-	row->round_trip_ms = engine->tx.rtt.smoothed8 / 8;
+	row->round_trip_ms = (engine->tx.rtt.smoothed8 / 8 + 999) / 1000;
 	row->last_active_ms = engine->last_active_ms;
 	row->created_ms = entry->created_ms;
 	row->expires_ms = entry->expires_ms;

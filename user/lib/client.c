@@ -26,7 +26,11 @@ static uint64_t clock_ms(clockid_t clock)
 
 void pg_client_update_clocks(struct pg_client *client)
 {
-	client->env.now_ms = clock_ms(CLOCK_MONOTONIC);
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	client->env.now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	client->env.past_us = (uint32_t)(now.tv_nsec / 1000 % 1000);
 	client->env.unix_ms = clock_ms(CLOCK_REALTIME);
 	pg_key_cache_begin(client->env.keys);
 }
@@ -299,7 +303,6 @@ int pg_client_process(struct pg_client *client)
 	pg_client_update_clocks(client);
 	for (int i = 0; i < ROUNDS_MAX && count > 0; i++) {
 		count = pg_client_read(client, take);
-		pg_key_cache_begin(client->env.keys);
 		pg_outbox_flush(client);
 	}
 	if (client->state == CLIENT_READY && client->engine.stalled)
@@ -440,8 +443,8 @@ void pg_client_get_statistics(const struct pg_client *client,
 	if (client->engine_runs) {
 		now.unsettled_bytes = engine->tx.bytes;
 		now.window_bytes = engine->tx.congestion.window;
-		now.rtt_ms = engine->tx.rtt.smoothed8 / 8;
-		now.rtt_least_ms = engine->tx.rtt.least_ms;
+		now.rtt_us = engine->tx.rtt.smoothed8 / 8;
+		now.rtt_least_us = engine->tx.rtt.least_us;
 		now.streams = engine->stream_count;
 		now.retry_per_mille = engine->tx.retry_ratio;
 	}

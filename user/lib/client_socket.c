@@ -218,6 +218,8 @@ int pg_client_read(struct pg_client *client,
 			return 1;
 		return errno == EAGAIN ? 0 : -errno;
 	}
+	/* what came is not older than this, or a round trip would seem shorter than it was */
+	pg_client_update_clocks(client);
 	for (int i = 0; i < count; i++)
 		if (messages[i].msg_len <= PG_FRAME_MAX)
 			take(client, client->received[i], messages[i].msg_len);

@@ -21,7 +21,7 @@ void pg_congestion_init(struct pg_congestion *congestion, uint32_t datagram_byte
 	congestion->datagram = datagram_bytes;
 	congestion->window = first(congestion);
 	congestion->slow_start_to = WINDOW_MAX;
-	congestion->allowance = first(congestion);
+	congestion->allowance = (int64_t)first(congestion) * 1000;
 }
 
 bool pg_congestion_allows(const struct pg_congestion *congestion, uint32_t bytes)
@@ -29,32 +29,35 @@ bool pg_congestion_allows(const struct pg_congestion *congestion, uint32_t bytes
 	return !congestion->in_flight || congestion->in_flight + bytes <= congestion->window;
 }
 
-uint64_t pg_congestion_pace(struct pg_congestion *congestion, uint32_t smoothed_ms, uint64_t now_ms)
+uint64_t pg_congestion_pace(struct pg_congestion *congestion, uint32_t smoothed_us, uint64_t now_us)
 {
-	uint64_t rate = congestion->window * 5 / 4 / smoothed_ms + 1; /* bytes a millisecond */
-	uint64_t burst = rate * PG_PACE_GRAIN_MS, passed;
+	/* bytes a millisecond, which is thousandths of a byte a microsecond */
+	uint64_t rate = congestion->window * 5 / 4 * 1000 / smoothed_us + 1;
+	uint64_t burst = rate * PG_PACE_GRAIN_MS * 1000, passed;
 
-	if (burst < first(congestion))
-		burst = first(congestion);
+	if (burst < first(congestion) * 1000)
+		burst = first(congestion) * 1000;
 	/* the clock of another owner may be behind */
-	passed = now_ms > congestion->pace_ms ? now_ms - congestion->pace_ms : 0;
-	congestion->pace_ms = now_ms;
+	passed = now_us > congestion->pace_us ? now_us - congestion->pace_us : 0;
+	congestion->pace_us = now_us;
 	if (passed > burst / rate + 1)
 		passed = burst / rate + 1;
 	congestion->allowance += passed * rate;
 	if (congestion->allowance > (int64_t)burst)
 		congestion->allowance = burst;
 	if (congestion->allowance > 0)
-		return now_ms;
-	return now_ms + (uint64_t)-congestion->allowance / rate + 1;
+		return now_us;
+	return now_us + (uint64_t)-congestion->allowance / rate + 1;
 }
 
 void pg_congestion_sent(struct pg_congestion *congestion, uint32_t bytes, bool again)
 {
-	congestion->allowance -= bytes;
+	int64_t debt = (int64_t)first(congestion) * 1000;
+
+	congestion->allowance -= bytes * 1000ll;
 	/* probes leave regardless of the pace: their debt stays small */
-	if (congestion->allowance < -(int64_t)first(congestion))
-		congestion->allowance = -(int64_t)first(congestion);
+	if (congestion->allowance < -debt)
+		congestion->allowance = -debt;
 	if (!again)
 		congestion->in_flight += bytes;
 }
@@ -83,12 +86,12 @@ static void grow(struct pg_congestion *congestion, uint32_t bytes)
 }
 
 void pg_congestion_acked(struct pg_congestion *congestion, uint32_t bytes, uint64_t order,
-			 uint64_t sent_ms)
+			 uint64_t sent_us)
 {
 	if (order >= congestion->recovery_order && window_was_used(congestion))
 		grow(congestion, bytes);
-	if (sent_ms >= congestion->lost_from_ms)
-		congestion->lost_from_ms = 0;
+	if (sent_us >= congestion->lost_from_us)
+		congestion->lost_from_us = 0;
 	congestion->in_flight -= bytes;
 }
 
@@ -103,19 +106,19 @@ static void reduce(struct pg_congestion *congestion, uint64_t next_order)
 }
 
 void pg_congestion_lost(struct pg_congestion *congestion, uint32_t bytes, uint64_t order,
-			uint64_t sent_ms, uint64_t next_order, uint64_t persistent_ms)
+			uint64_t sent_us, uint64_t next_order, uint64_t persistent_us)
 {
 	congestion->in_flight -= bytes;
 	if (order >= congestion->recovery_order)
 		reduce(congestion, next_order);
-	if (!persistent_ms)
+	if (!persistent_us)
 		return;
-	if (!congestion->lost_from_ms || sent_ms < congestion->lost_from_ms)
-		congestion->lost_from_ms = sent_ms;
-	if (sent_ms - congestion->lost_from_ms < persistent_ms)
+	if (!congestion->lost_from_us || sent_us < congestion->lost_from_us)
+		congestion->lost_from_us = sent_us;
+	if (sent_us - congestion->lost_from_us < persistent_us)
 		return;
 	congestion->window = least(congestion);
-	congestion->lost_from_ms = 0;
+	congestion->lost_from_us = 0;
 }
 
 void pg_congestion_forget(struct pg_congestion *congestion, uint32_t bytes)

@@ -17,9 +17,9 @@ struct pg_congestion {
 	uint64_t in_flight;
 	uint64_t recovery_order; /* losses of transmissions below it are one and the same */
 	uint64_t grown;		 /* acked since the window grew in congestion avoidance */
-	uint64_t lost_from_ms;	 /* first of an unbroken run of lost transmissions, 0 = none */
-	uint64_t pace_ms;	 /* when allowance was reckoned */
-	int64_t allowance;	 /* bytes that may leave at once */
+	uint64_t lost_from_us;	 /* first of an unbroken run of lost transmissions, 0 = none */
+	uint64_t pace_us;	 /* when allowance was reckoned */
+	int64_t allowance;	 /* that may leave at once, thousandths of a byte */
 	uint32_t datagram;	 /* largest frame, bytes */
 };
 
@@ -32,23 +32,23 @@ void pg_congestion_init(struct pg_congestion *congestion, uint32_t datagram_byte
 /* Whether so many bytes more may be in flight. */
 bool pg_congestion_allows(const struct pg_congestion *congestion, uint32_t bytes);
 
-/* When a frame may leave by the pace of one window a smoothed_ms and a quarter: <= now_ms, now. */
-uint64_t pg_congestion_pace(struct pg_congestion *congestion, uint32_t smoothed_ms,
-			    uint64_t now_ms);
+/* When a frame may leave by the pace of one window a smoothed_us and a quarter: <= now_us, now. */
+uint64_t pg_congestion_pace(struct pg_congestion *congestion, uint32_t smoothed_us,
+			    uint64_t now_us);
 
 /* A frame leaves. again: it is in flight already (a probe). */
 void pg_congestion_sent(struct pg_congestion *congestion, uint32_t bytes, bool again);
 
-/* A frame in flight that was last sent at sent_ms was acked. */
+/* A frame in flight that was last sent at sent_us was acked. */
 void pg_congestion_acked(struct pg_congestion *congestion, uint32_t bytes, uint64_t order,
-			 uint64_t sent_ms);
+			 uint64_t sent_us);
 
 /*
- * A frame in flight was lost. next_order: of the next transmission. persistent_ms: a run of losses
+ * A frame in flight was lost. next_order: of the next transmission. persistent_us: a run of losses
  * that spans this is persistent congestion; 0 = no round trip is known yet.
  */
 void pg_congestion_lost(struct pg_congestion *congestion, uint32_t bytes, uint64_t order,
-			uint64_t sent_ms, uint64_t next_order, uint64_t persistent_ms);
+			uint64_t sent_us, uint64_t next_order, uint64_t persistent_us);
 
 /* A frame in flight is given up, which says nothing about the path. */
 void pg_congestion_forget(struct pg_congestion *congestion, uint32_t bytes);

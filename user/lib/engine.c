@@ -97,13 +97,13 @@ void pg_engine_retire(struct pg_engine *engine)
 	pg_engine_done(engine);
 }
 
-uint32_t pg_engine_trip_ms(const struct pg_engine *engine)
+uint32_t pg_engine_trip_us(const struct pg_engine *engine)
 {
 	const struct pg_engine_options *options = &engine->env->options;
 	struct pg_rtt_limits limits = { options->rto_first_ms, options->rto_min_ms,
 					options->rto_max_ms };
 
-	return pg_rtt_smoothed_ms(&engine->tx.rtt, &limits);
+	return pg_rtt_smoothed_us(&engine->tx.rtt, &limits);
 }
 
 uint32_t pg_engine_retry_ms(const struct pg_engine *engine, uint32_t tries)

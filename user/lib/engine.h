@@ -147,6 +147,7 @@ struct pg_engine_env {
 	struct pg_aead *aead;
 	struct pg_key_cache *keys;
 	uint64_t now_ms;  /* monotonic */
+	uint32_t past_us; /* and so many microseconds, below 1000; 0 where the clock is coarse */
 	uint64_t unix_ms; /* Unix time */
 	struct pg_engine_counters counters;
 	void *owner;
@@ -224,12 +225,12 @@ struct pg_transmission {
 	struct pg_series_list sending;
 	uint64_t next_order;
 	uint64_t acked_order; /* of the latest transmission known to have arrived */
-	uint64_t loss_ms; /* monotonic; when the next frame counts as lost, UINT64_MAX = never */
-	uint64_t try_ms;  /* monotonic; when sending goes on, UINT64_MAX = with an ack */
+	uint64_t loss_us; /* monotonic; when the next frame counts as lost, UINT64_MAX = never */
+	uint64_t try_us;  /* monotonic; when sending goes on, UINT64_MAX = with an ack */
 	uint64_t bytes;	  /* that all send buffers hold */
 	uint64_t base_ms; /* monotonic; the last transmission, ack or probe */
 	uint64_t sample_order; /* of the ack at hand: the latest frame that was sent once */
-	uint64_t sample_ms;
+	uint64_t sample_us;
 	uint32_t backoff;     /* timeouts since the last ack */
 	uint32_t reordering;  /* later frames that must be acked before one counts as lost */
 	uint32_t retry_ratio; /* AvgRetryRatio: resends a frame, in thousandths, averaged */

@@ -21,6 +21,25 @@ static inline uint64_t pg_engine_since(const struct pg_engine *engine, uint64_t 
 	return engine->env->now_ms > then_ms ? engine->env->now_ms - then_ms : 0;
 }
 
+/* The clock of round trips and of the pace. */
+static inline uint64_t pg_engine_now_us(const struct pg_engine *engine)
+{
+	return engine->env->now_ms * 1000 + engine->env->past_us;
+}
+
+static inline uint64_t pg_engine_since_us(const struct pg_engine *engine, uint64_t then_us)
+{
+	uint64_t now = pg_engine_now_us(engine);
+
+	return now > then_us ? now - then_us : 0;
+}
+
+/* The first millisecond that is not before then; UINT64_MAX is never. */
+static inline uint64_t pg_engine_ms_from(uint64_t then_us)
+{
+	return then_us == UINT64_MAX ? UINT64_MAX : (then_us + 999) / 1000;
+}
+
 /* The stream with this id, or NULL. */
 struct pg_stream *pg_engine_stream(struct pg_engine *engine, uint32_t stream);
 
@@ -62,7 +81,7 @@ void pg_engine_event(struct pg_engine *engine, enum pg_app_kind kind, uint32_t s
 uint8_t pg_engine_slow_flag(const struct pg_engine *engine);
 
 /* The smoothed round trip. */
-uint32_t pg_engine_trip_ms(const struct pg_engine *engine);
+uint32_t pg_engine_trip_us(const struct pg_engine *engine);
 /* The retransmission timeout of what was sent tries + 1 times. */
 uint32_t pg_engine_retry_ms(const struct pg_engine *engine, uint32_t tries);
 

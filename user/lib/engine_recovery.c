@@ -15,6 +15,7 @@
 #define RATIO_WEIGHT   8 /* of the packets before, in AvgRetryRatio */
 #define PERSISTENT     3 /* timeouts that a run of losses spans */
 #define DELAY_PARTS    24
+#define GRAIN_US       1000 /* of the timers */
 
 static struct pg_series *series_of(const struct pg_sent_packet *packet)
 {
@@ -46,23 +47,23 @@ void pg_recovery_take(struct pg_engine *engine, struct pg_sent_packet *packet, u
 {
 	struct pg_sent_frame *frame = &packet->frame[index];
 	struct pg_transmission *tx = &engine->tx;
-	uint64_t passed = pg_engine_since(engine, frame->last_ms);
+	uint64_t passed = pg_engine_since_us(engine, frame->last_us);
 	bool once = frame->sent == 1;
-	bool last_copy = once || (pg_rtt_known(&tx->rtt) && passed >= tx->rtt.least_ms);
+	bool last_copy = once || (pg_rtt_known(&tx->rtt) && passed >= tx->rtt.least_us);
 
 	if (frame->state != PG_FRAGMENT_SENT && frame->state != PG_FRAGMENT_LOST)
 		return;
 	take_off(engine, frame);
 	if (frame->state == PG_FRAGMENT_SENT)
 		pg_congestion_acked(&tx->congestion, pg_tx_frame_bytes(engine, packet, index),
-				    frame->order, frame->last_ms);
+				    frame->order, frame->last_us);
 	if (frame->state == PG_FRAGMENT_LOST || (frame->was_lost && !last_copy))
 		was_only_late(engine);
 	if (last_copy && frame->order > tx->acked_order)
 		tx->acked_order = frame->order;
 	if (once && frame->order > tx->sample_order) {
 		tx->sample_order = frame->order;
-		tx->sample_ms = passed + 1;
+		tx->sample_us = passed;
 	}
 	frame->state = PG_FRAGMENT_ACK;
 	packet->acked++;
@@ -95,16 +96,17 @@ static void settle(struct pg_engine *engine, struct pg_sent_packet *packet, enum
 		pg_engine_settled(engine, series);
 }
 
-static uint64_t loss_delay_ms(const struct pg_engine *engine)
+static uint64_t loss_delay_us(const struct pg_engine *engine)
 {
 	const struct pg_transmission *tx = &engine->tx;
-	uint64_t trip = pg_engine_trip_ms(engine);
+	uint64_t trip = pg_engine_trip_us(engine), delay;
 	uint32_t parts = tx->reordering < DELAY_PARTS ? tx->reordering : DELAY_PARTS;
 
-	if (tx->rtt.latest_ms > trip)
-		trip = tx->rtt.latest_ms;
+	if (tx->rtt.latest_us > trip)
+		trip = tx->rtt.latest_us;
 	/* RFC 9002: 9/8 of a round trip; up to two where frames were seen to overtake each other */
-	return trip + trip * parts / DELAY_PARTS + 1;
+	delay = trip + trip * parts / DELAY_PARTS;
+	return delay > GRAIN_US ? delay : GRAIN_US;
 }
 
 static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
@@ -114,11 +116,11 @@ static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
 	uint64_t persistent = 0;
 
 	if (pg_rtt_known(&tx->rtt))
-		persistent = PERSISTENT * (uint64_t)pg_engine_retry_ms(engine, 0);
+		persistent = PERSISTENT * 1000ull * pg_engine_retry_ms(engine, 0);
 	engine->env->counters.lost++;
 	TAILQ_REMOVE(&tx->flight, frame, turn);
 	pg_congestion_lost(&tx->congestion, pg_tx_frame_bytes(engine, packet, frame->index),
-			   frame->order, frame->last_ms, tx->next_order, persistent);
+			   frame->order, frame->last_us, tx->next_order, persistent);
 	frame->state = PG_FRAGMENT_LOST;
 	TAILQ_INSERT_TAIL(&tx->lost, frame, turn);
 	if (frame->sent > engine->env->options.send_retries)
@@ -129,14 +131,14 @@ static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
 static void find_losses(struct pg_engine *engine)
 {
 	struct pg_transmission *tx = &engine->tx;
-	uint64_t delay = loss_delay_ms(engine);
+	uint64_t delay = loss_delay_us(engine);
 	struct pg_sent_frame *frame;
 
-	tx->loss_ms = UINT64_MAX;
+	tx->loss_us = UINT64_MAX;
 	while ((frame = TAILQ_FIRST(&tx->flight)) && frame->order < tx->acked_order) {
 		if (tx->acked_order - frame->order < tx->reordering &&
-		    pg_engine_since(engine, frame->last_ms) < delay) {
-			tx->loss_ms = frame->last_ms + delay;
+		    pg_engine_since_us(engine, frame->last_us) < delay) {
+			tx->loss_us = frame->last_us + delay;
 			return;
 		}
 		lose(engine, frame);
@@ -148,7 +150,7 @@ void pg_recovery_acked(struct pg_engine *engine, struct pg_sent_packet *packet)
 	struct pg_transmission *tx = &engine->tx;
 
 	if (tx->sample_order) {
-		pg_rtt_sample(&tx->rtt, tx->sample_ms - 1);
+		pg_rtt_sample(&tx->rtt, tx->sample_us);
 		tx->sample_order = 0;
 	}
 	tx->backoff = 0;
@@ -254,12 +256,10 @@ static void fail_old(struct pg_engine *engine)
 
 void pg_recovery_timer(struct pg_engine *engine)
 {
-	uint64_t now = engine->env->now_ms;
-
 	fail_old(engine);
-	if (engine->tx.loss_ms <= now)
+	if (engine->tx.loss_us <= pg_engine_now_us(engine))
 		find_losses(engine);
-	if (probe_ms(engine) <= now)
+	if (probe_ms(engine) <= engine->env->now_ms)
 		probe(engine);
 }
 
@@ -267,10 +267,10 @@ uint64_t pg_recovery_deadline(const struct pg_engine *engine)
 {
 	const struct pg_transmission *tx = &engine->tx;
 	struct pg_sent_frame *oldest = TAILQ_FIRST(&tx->age);
-	uint64_t deadline = probe_ms(engine);
+	uint64_t deadline = probe_ms(engine), loss = pg_engine_ms_from(tx->loss_us);
 
-	if (tx->loss_ms < deadline)
-		deadline = tx->loss_ms;
+	if (loss < deadline)
+		deadline = loss;
 	if (oldest && oldest->first_ms + engine->env->options.send_timeout_ms < deadline)
 		deadline = oldest->first_ms + engine->env->options.send_timeout_ms;
 	return deadline;

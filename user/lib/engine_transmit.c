@@ -18,7 +18,7 @@ void pg_tx_init(struct pg_engine *engine)
 	TAILQ_INIT(&tx->sending);
 	pg_congestion_init(&tx->congestion, PG_HEADER_MAX + engine->max_payload);
 	tx->next_order = 1;
-	tx->loss_ms = tx->try_ms = UINT64_MAX;
+	tx->loss_us = tx->try_us = UINT64_MAX;
 	tx->reordering = REORDERING_AT_FIRST;
 }
 
@@ -120,7 +120,8 @@ static void note_sent(struct pg_engine *engine, struct pg_sent_packet *packet,
 	TAILQ_INSERT_TAIL(&tx->flight, frame, turn);
 	frame->state = PG_FRAGMENT_SENT;
 	packet->state = packet->begun < packet->frames ? PG_PACKET_FRAGMENTING : PG_PACKET_SENT;
-	frame->last_ms = tx->base_ms = now;
+	frame->last_us = pg_engine_now_us(engine);
+	tx->base_ms = now;
 	frame->order = tx->next_order++;
 	pg_congestion_sent(&tx->congestion, bytes, in_flight);
 }
@@ -184,29 +185,29 @@ static void end_turn(struct pg_engine *engine, struct pg_series *series)
 	TAILQ_INSERT_TAIL(&engine->tx.sending, series, sending_turn);
 }
 
-/* Sends one frame; false when nothing may leave, and when that changes is in try_ms. */
+/* Sends one frame; false when nothing may leave, and when that changes is in try_us. */
 static bool pump_one(struct pg_engine *engine)
 {
 	struct pg_transmission *tx = &engine->tx;
 	struct pg_sent_frame *frame = TAILQ_FIRST(&tx->lost);
 	struct pg_sent_packet *packet;
-	uint64_t now = engine->env->now_ms, at;
+	uint64_t now = pg_engine_now_us(engine), at;
 
 	if (!frame)
 		frame = next_fresh(engine);
-	tx->try_ms = UINT64_MAX;
+	tx->try_us = UINT64_MAX;
 	if (!frame || engine->ended)
 		return false;
 	packet = pg_sent_packet_of(frame);
 	if (!pg_congestion_allows(&tx->congestion, pg_tx_frame_bytes(engine, packet, frame->index)))
 		return false;
-	at = pg_congestion_pace(&tx->congestion, pg_engine_trip_ms(engine), now);
+	at = pg_congestion_pace(&tx->congestion, pg_engine_trip_us(engine), now);
 	if (at > now) {
-		tx->try_ms = at;
+		tx->try_us = at;
 		return false;
 	}
 	if (pg_tx_frame(engine, packet, frame)) {
-		tx->try_ms = now + (engine->roaming ? ROAMING_RETRY_MS : NO_ROOM_RETRY_MS);
+		tx->try_us = now + 1000 * (engine->roaming ? ROAMING_RETRY_MS : NO_ROOM_RETRY_MS);
 		return false;
 	}
 	end_turn(engine, packet->series);
@@ -215,7 +216,7 @@ static bool pump_one(struct pg_engine *engine)
 
 void pg_tx_pump(struct pg_engine *engine)
 {
-	uint64_t recovery;
+	uint64_t recovery, try;
 
 	while (pump_one(engine))
 		;
@@ -224,8 +225,9 @@ void pg_tx_pump(struct pg_engine *engine)
 		engine->deadline_ms = UINT64_MAX;
 		return;
 	}
-	if (engine->tx.try_ms < engine->deadline_ms)
-		engine->deadline_ms = engine->tx.try_ms;
+	try = pg_engine_ms_from(engine->tx.try_us);
+	if (try < engine->deadline_ms)
+		engine->deadline_ms = try;
 	recovery = pg_recovery_deadline(engine);
 	if (recovery < engine->deadline_ms)
 		engine->deadline_ms = recovery;

@@ -37,7 +37,7 @@ struct pg_sent_frame {
 	TAILQ_ENTRY(pg_sent_frame) turn; /* by the last transmission, or among the lost */
 	TAILQ_ENTRY(pg_sent_frame) age;	 /* by the first one */
 	uint64_t timestamp_ms;		 /* Unix time, as in its header */
-	uint64_t first_ms, last_ms;	 /* monotonic */
+	uint64_t first_ms, last_us;	 /* monotonic */
 	uint64_t order;			 /* of the last transmission */
 	uint16_t index;			 /* in the packet, from 0 */
 	uint8_t state;			 /* enum pg_fragment_state */
