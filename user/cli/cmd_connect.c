@@ -278,6 +278,8 @@ static void wait(const struct connection *connection)
 
 	if (timeout < 0 || timeout > 100)
 		timeout = 100; /* progress, silence, an interrupt */
+	if (connection->file && connection->in >= 0 && !connection->full)
+		timeout = 0; /* a file is always ready */
 	poll(polled, want_in ? 2 : 1, timeout);
 }
 
