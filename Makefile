@@ -162,6 +162,12 @@ $(BUILD)/tests/net/%_flood: tests/net/%_flood.c $(TEST_SKELS)
 	$(say) CC $@
 	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -I$(BUILD)/tests/bench -Itests -o $@ $< -lbpf -lpthread
 
+# What a network test puts between the agent and libc.
+$(BUILD)/tests/net/preload: tests/net/preload.c
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -shared -fPIC -o $@ $<
+
 NET_OBJ := $(addprefix $(BUILD)/agent/,tcpq.o diag.o netns.o netstat.o owners.o \
 	listeners.o listener_totals.o log.o)
 

@@ -356,6 +356,7 @@ class Agent:
         self.process = None
         self.log_from = 0
         self.pids, self.leaks = [], []
+        self.environment = {}
         self.write_config(config)
 
     def path(self, name):
@@ -375,6 +376,27 @@ class Agent:
         with open(self.config, "w", encoding="ascii") as file:
             file.write(to_yaml(whole))
 
+    def preload(self):
+        """From its next start on, slow() and step_clock() act on the agent (preload.c)."""
+        self.environment = {"LD_PRELOAD": binary("tests/net/preload"),
+                            "PG_PRELOAD": self.path("preload")}
+
+    def act(self, name, number):
+        """Tell a preloaded agent one number, whole or not at all."""
+        path = self.path("preload." + name)
+        with open(path + ".new", "w", encoding="ascii") as file:
+            file.write("%d" % number)
+        os.rename(path + ".new", path)
+        return path
+
+    def slow(self, milliseconds):
+        """The next wake-up of an AF_XDP socket for sending takes so long; the file then is gone."""
+        return self.act("slow", milliseconds)
+
+    def step_clock(self, milliseconds):
+        """The agent's wall clock is off by so much from now on."""
+        return self.act("clock", milliseconds)
+
     def enter(self, *command):
         """The command inside the server's namespace; ip netns exec would hide bpffs."""
         return ["nsenter", "--net=/run/netns/" + self.lab.server, *command]
@@ -386,7 +408,8 @@ class Agent:
             self.process = subprocess.Popen(
                 self.enter("setpriv", "--pdeathsig", "KILL", binary("packgated"),
                            "--config", self.config),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **self.environment})
         self.pids.append(self.process.pid)
         end = time.monotonic() + START_SECONDS
         while self.cli("status", "--json").code:

@@ -6,6 +6,7 @@ witness checks everything it receives and raises Fault, with the section it rest
 thing a server of this protocol may not send.
 """
 
+import bisect
 import hashlib
 import hmac
 import math
@@ -34,7 +35,6 @@ AEAD_NAMES = {1: "chacha20-poly1305", 2: "aes-256-gcm"}
 RELIABLE, NEWEST, UNORDERED = 0, 1, 2
 
 CLOCK_SLACK_MS = 5000
-REPEAT_SLACK_MS = 50
 
 
 class Fault(Exception):
@@ -350,7 +350,10 @@ class Session:
         self.parts = {}
         self.cut = {}
         self.pings = Counter()
-        self.latest = Counter()
+        self.clock_slack_ms = CLOCK_SLACK_MS
+        self.latest = 0
+        self.asked_at, self.answered_at = {}, {}
+        self.data_times = {}
 
     # building
 
@@ -439,9 +442,12 @@ class Session:
         return self.control(GOAWAY, bytes([code]))
 
     def note_sent(self, raw):
-        """Count the copies of a data frame that went out: later ones may be acked in the driver."""
-        if raw[13] == DATA:
-            frame = parse(raw)
+        """Remember what went out, and the newest timestamp of the server seen before."""
+        frame = parse(raw)
+        answer = {DATA: ACK, PING: PONG, OPENSTREAM: STREAMOPEN}.get(frame.op)
+        if answer is not None:
+            self.asked_at.setdefault(self.answer(answer, frame), []).append(self.latest)
+        if frame.op == DATA:
             self.copies[frame.stream, frame.pack] += 1
             if frame.frag:
                 sent = self.cut.setdefault((frame.stream, frame.pack), {})
@@ -478,20 +484,49 @@ class Session:
         return frame
 
     def check_time(self, frame):
-        """PROTOCOL 3: timestamps never decrease. A resent frame keeps its own; the acks of what
-        was sent twice may come from the driver's clock and are a series of their own."""
+        """PROTOCOL 3: timestamps never decrease, whoever wrote the frame, agent or driver.
+
+        Frames may overtake one another on their way, and of a frame sent again the first copy may
+        be lost: the order of arrival proves nothing. What does: an answer is written after all
+        that was seen before its question was sent, and a series is sealed in the order of its ids.
+        """
         if frame.repeat:
             return
-        driver = frame.op == ACK and (self.copies[frame.stream, frame.pack] > 1
-                                      or (frame.stream, frame.pack) in self.acked)
-        series, slack = ("driver", REPEAT_SLACK_MS) if driver else ("agent", 0)
-        if frame.timestamp + slack < self.latest[series]:
-            raise Fault("PROTOCOL 3: the timestamp of %s went back by %d ms"
-                        % (frame, self.latest[series] - frame.timestamp))
-        self.latest[series] = max(self.latest[series], frame.timestamp)
+        back = (self.behind_series if frame.op == DATA else self.behind_question)(frame)
+        if back > 0:
+            raise Fault("PROTOCOL 3: the timestamp of %s went back by %d ms" % (frame, back))
+        self.latest = max(self.latest, frame.timestamp)
         off = abs(frame.timestamp - int(time.time() * 1000))
-        if off > CLOCK_SLACK_MS:
+        if off > self.clock_slack_ms:
             raise Fault("PROTOCOL 1: the timestamp of %s is %d ms off" % (frame, off))
+
+    def behind_series(self, frame):
+        """Milliseconds by which a data frame is out of its series' order."""
+        times = self.data_times.setdefault(frame.stream, [])
+        entry = (frame.pack, frame.frag, frame.timestamp)
+        at = bisect.bisect(times, entry)
+        before = times[at - 1][2] if at else 0
+        after = times[at][2] if at < len(times) else frame.timestamp
+        times.insert(at, entry)
+        return max(before - frame.timestamp, frame.timestamp - after)
+
+    def behind_question(self, frame):
+        """Milliseconds by which an answer is older than what was seen before it was asked for.
+
+        A question sent n times brings n answers at most: the oldest of them is not older than
+        what was seen before the first question, the next not than before the second, and so on.
+        """
+        answer = self.answer(frame.op, frame)
+        asked, answered = self.asked_at.get(answer, []), self.answered_at.setdefault(answer, [])
+        bisect.insort(answered, frame.timestamp)
+        return max((bound - time_ms for bound, time_ms in zip(asked, answered)), default=0)
+
+    def answer(self, op, frame):
+        """The name that a question and the control frames answering it share."""
+        return op, frame.stream, frame.pack, self.unguarded(frame) if op == PONG else b""
+
+    def unguarded(self, frame):
+        return frame.payload[:-GUARD_BYTES] if self.guard else frame.payload
 
     def check_sense(self, frame):
         check = {DATA: self.on_data, ACK: self.on_ack, PONG: self.on_pong,
@@ -537,7 +572,7 @@ class Session:
         self.acked.add(series)
 
     def check_ack_bits(self, frame):
-        bits = frame.payload[:-GUARD_BYTES] if self.guard else frame.payload
+        bits = self.unguarded(frame)
         if len(bits) != math.ceil(frame.frag / 8):
             raise Fault("PROTOCOL 1: %s has %d bytes of ack bits" % (frame, len(bits)))
         padding = int.from_bytes(bits, "big") & ((1 << (8 * len(bits) - frame.frag)) - 1)
@@ -551,7 +586,7 @@ class Session:
             raise Fault("PROTOCOL 1: FIN of %s is wrong" % frame)
 
     def on_pong(self, frame):
-        echoed = frame.payload[:-GUARD_BYTES] if self.guard else frame.payload
+        echoed = self.unguarded(frame)
         if not self.pings[echoed]:
             raise Fault("PROTOCOL 1: a pong that answers no ping: %s" % echoed.hex())
         self.pings[echoed] -= 1

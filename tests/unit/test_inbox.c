@@ -115,6 +115,112 @@ static void test_bound(void **state)
 	pg_inbox_done(&inbox);
 }
 
+static void post_for(struct pg_inbox *inbox, enum pg_message_kind kind, uint32_t slot,
+		     uint32_t number)
+{
+	struct pg_message *message = pg_message_new(kind, &number, sizeof(number));
+
+	assert_non_null(message);
+	if (kind == PG_MESSAGE_APP)
+		message->app.slot = slot;
+	if (kind == PG_MESSAGE_CLOSE)
+		message->close.slot = slot;
+	if (kind == PG_MESSAGE_RESERVED)
+		message->reserved.slot = slot;
+	assert_int_equal(pg_inbox_post(inbox, message), 0);
+}
+
+static struct pg_message *session_message(uint32_t number)
+{
+	return pg_message_new(PG_MESSAGE_ADOPT, &number, sizeof(number));
+}
+
+/* What waits for a session follows it in order; everything else stays as it was. */
+static void hand_over(struct pg_inbox *from, struct pg_inbox *to, uint8_t index)
+{
+	static const struct {
+		enum pg_message_kind kind;
+		uint32_t slot;
+	} waiting[] = {
+		{ PG_MESSAGE_APP, 7 },	 { PG_MESSAGE_FRAME, 7 },    { PG_MESSAGE_APP, 8 },
+		{ PG_MESSAGE_CLOSE, 7 }, { PG_MESSAGE_CLOSE, 8 },    { PG_MESSAGE_RESERVED, 7 },
+		{ PG_MESSAGE_VIEW, 0 },	 { PG_MESSAGE_RESERVED, 8 }, { PG_MESSAGE_APP, 7 },
+	};
+	static const uint32_t moved[] = { 90, 100, 0, 3, 5, 8 }, left[] = { 1, 2, 4, 6, 7, 9 };
+	_Atomic uint8_t owner = 0;
+
+	assert_int_equal(pg_inbox_init(from), 0);
+	assert_int_equal(pg_inbox_init(to), 0);
+	for (uint32_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
+		post_for(from, waiting[i].kind, waiting[i].slot, i);
+	post(to, PG_MESSAGE_FRAME, 90);
+	pg_inbox_hand_over(from, to, session_message(100), 7, &owner, index);
+	assert_int_equal(owner, index);
+	post(from, PG_MESSAGE_FRAME, 9);
+	for (size_t i = 0; i < sizeof(moved) / sizeof(moved[0]); i++)
+		assert_int_equal(take(to), moved[i]);
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
+		assert_int_equal(take(from), left[i]);
+	assert_null(pg_inbox_take(from));
+	assert_null(pg_inbox_take(to));
+	assert_int_equal(from->frames + to->frames, 0);
+	assert_int_equal(from->bytes + to->bytes, 0);
+	pg_inbox_done(from);
+	pg_inbox_done(to);
+}
+
+/* Either of the two may lie before the other in memory. */
+static void test_hand_over(void **state)
+{
+	struct pg_inbox pair[2];
+
+	hand_over(&pair[0], &pair[1], 1);
+	hand_over(&pair[1], &pair[0], 2);
+}
+
+/* The last one moves too, and what is posted afterwards is found; a sleeper wakes. */
+static void test_hand_over_all(void **state)
+{
+	_Atomic uint8_t owner = 0;
+	struct pg_inbox from, to;
+
+	assert_int_equal(pg_inbox_init(&from), 0);
+	assert_int_equal(pg_inbox_init(&to), 0);
+	post_for(&from, PG_MESSAGE_APP, 7, 1);
+	pg_inbox_hand_over(&from, &to, session_message(100), 7, &owner, 1);
+	assert_true(awake(&to));
+	assert_null(pg_inbox_take(&from));
+	post(&from, PG_MESSAGE_FRAME, 2);
+	assert_int_equal(take(&from), 2);
+	post(&to, PG_MESSAGE_FRAME, 3);
+	assert_int_equal(take(&to), 100);
+	assert_int_equal(take(&to), 1);
+	assert_int_equal(take(&to), 3);
+	pg_inbox_done(&from);
+	pg_inbox_done(&to);
+}
+
+static void test_post_owned(void **state)
+{
+	struct pg_message *message = pg_message_new(PG_MESSAGE_APP, NULL, 0);
+	_Atomic uint8_t owner = 3;
+	struct pg_inbox inbox;
+
+	assert_int_equal(pg_inbox_init(&inbox), 0);
+	assert_int_equal(pg_inbox_post_owned(&inbox, message, &owner, 2), -ESTALE);
+	assert_false(awake(&inbox));
+	assert_int_equal(pg_inbox_post_owned(&inbox, message, &owner, 3), 0);
+	assert_true(awake(&inbox));
+	assert_ptr_equal(pg_inbox_take(&inbox), message);
+	free(message);
+	for (uint32_t i = 0; i < PG_INBOX_FRAMES_MAX; i++)
+		post(&inbox, PG_MESSAGE_APP, i);
+	message = pg_message_new(PG_MESSAGE_APP, NULL, 0);
+	assert_int_equal(pg_inbox_post_owned(&inbox, message, &owner, 3), -EAGAIN);
+	free(message);
+	pg_inbox_done(&inbox);
+}
+
 #define PRODUCERS 8
 #define EACH	  5000
 
@@ -230,7 +336,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order_and_wake), cmocka_unit_test(test_message_new),
 		cmocka_unit_test(test_bound),	       cmocka_unit_test(test_many_producers),
-		cmocka_unit_test(test_waiter),
+		cmocka_unit_test(test_waiter),	       cmocka_unit_test(test_hand_over),
+		cmocka_unit_test(test_hand_over_all),  cmocka_unit_test(test_post_owned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -482,25 +482,20 @@ static void handle_gone(void *context, const struct pg_app_connection *connectio
 	pg_agent_unlock(agent);
 }
 
-/* To the thread that has the session. */
-static int post_record(struct pg_inbox *inbox, const struct pg_app_connection *connection,
-		       const struct pg_app_record_in *record)
+static struct pg_message *record_message(const struct pg_app_connection *connection,
+					 const struct pg_app_record_in *record)
 {
 	struct pg_message *message = pg_message_new(PG_MESSAGE_APP, record->bytes, record->length);
 
 	if (!message)
-		return -EAGAIN;
+		return NULL;
 	message->app.connection = connection->id;
 	message->app.handle = record->session;
 	message->app.slot = PG_HANDLE_SLOT(record->session);
 	message->app.stream = record->stream;
 	message->app.message = record->message;
 	message->app.kind = record->kind;
-	if (pg_inbox_post(inbox, message)) {
-		free(message);
-		return -EAGAIN;
-	}
-	return 0;
+	return message;
 }
 
 static int handle_record(void *context, const struct pg_app_connection *connection,
@@ -508,17 +503,22 @@ static int handle_record(void *context, const struct pg_app_connection *connecti
 {
 	struct pg_agent *agent = context;
 	uint32_t slot = PG_HANDLE_SLOT(record->session);
-	uint8_t owner;
+	bool tcp = record->transport == PG_APP_TCP;
+	struct pg_message *message;
+	int err;
 
-	if (record->transport == PG_APP_TCP)
-		return post_record(pg_tcp_gateway_inbox(agent->tcp), connection, record);
-	owner = slot < agent->table->slots ? atomic_load(&agent->table->owners[slot])
-					   : PG_OWNER_NONE;
-	if (owner >= agent->worker_count || agent->maps->windows[slot].handle != record->session) {
-		*ret_why = "record refused: there is no such session";
+	*ret_why = "record refused: there is no such session";
+	if (!tcp &&
+	    (slot >= agent->table->slots || agent->maps->windows[slot].handle != record->session))
 		return -ENOENT;
-	}
-	return post_record(pg_worker_inbox(agent->workers[owner]), connection, record);
+	message = record_message(connection, record);
+	if (!message)
+		return -EAGAIN;
+	err = tcp ? pg_inbox_post(pg_tcp_gateway_inbox(agent->tcp), message)
+		  : pg_agent_post_session(agent, slot, message);
+	if (err)
+		free(message);
+	return err;
 }
 
 void pg_endpoints_handlers(struct pg_agent *agent, struct pg_app_handlers *ret_handlers)

@@ -126,6 +126,12 @@ int pg_sessions_restore(struct pg_agent *agent, struct pg_error *error);
 void pg_sessions_restored(struct pg_agent *agent);
 /* Saves every session's window at a clean stop; after the workers stopped. */
 void pg_sessions_save(struct pg_agent *agent);
+/*
+ * Posts a message to the worker that owns the session's slot, in order with those before it though
+ * the session may move. -ENOENT: nobody owns it; -EAGAIN as pg_inbox_post. On failure the message
+ * is the caller's.
+ */
+int pg_agent_post_session(struct pg_agent *agent, uint32_t slot, struct pg_message *message);
 void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index);
 
 /* --- agent_cookie.c ----------------------------------------------------------------------------

@@ -249,26 +249,47 @@ int pg_agent_session_add(struct pg_agent *agent, const struct pg_session_request
 	return err;
 }
 
+/* --- messages for a session --------------------------------------------------------------------
+ */
+
+int pg_agent_post_session(struct pg_agent *agent, uint32_t slot, struct pg_message *message)
+{
+	_Atomic uint8_t *owner = &agent->table->owners[slot];
+	uint8_t index;
+	int err;
+
+	do {
+		index = atomic_load(owner);
+		if (index >= agent->worker_count)
+			return -ENOENT;
+		err = pg_inbox_post_owned(pg_worker_inbox(agent->workers[index]), message, owner,
+					  index);
+	} while (err == -ESTALE); /* it moved meanwhile */
+	return err;
+}
+
 /* --- closing -----------------------------------------------------------------------------------
  */
 
 static int close_slot(struct pg_agent *agent, uint32_t slot, uint32_t session, uint8_t code)
 {
-	uint8_t owner = atomic_load(&agent->table->owners[slot]);
-	struct pg_message *message;
+	struct pg_message *message = pg_message_new(PG_MESSAGE_CLOSE, NULL, 0);
 	struct pg_waiter waiter;
+	int err;
 
-	if (owner >= agent->worker_count)
-		return -ENOENT;
-	message = pg_message_new(PG_MESSAGE_CLOSE, NULL, 0);
 	if (!message)
 		return -ENOMEM;
 	message->close.session = session;
+	message->close.slot = slot;
 	message->close.code = code;
 	pg_waiter_init(&waiter);
 	pg_waiter_add(&waiter);
 	message->waiter = &waiter;
-	pg_inbox_post(pg_worker_inbox(agent->workers[owner]), message);
+	err = pg_agent_post_session(agent, slot, message);
+	if (err) {
+		free(message);
+		pg_waiter_done(&waiter, err);
+	}
 	return pg_waiter_wait(&waiter);
 }
 

@@ -121,6 +121,17 @@ void pg_delivery_flush(struct pg_delivery *delivery)
 			pg_app_out_flush(delivery->outs[i]);
 }
 
+bool pg_delivery_flushed(struct pg_delivery *delivery, uint16_t endpoint)
+{
+	for (uint32_t place = 0; place <= delivery->view->route_count; place++) {
+		const struct pg_app_out *out = pg_delivery_out(delivery, endpoint, place);
+
+		if (out && out->first)
+			return false;
+	}
+	return true;
+}
+
 bool pg_delivery_unblock(struct pg_delivery *delivery)
 {
 	bool any = false;

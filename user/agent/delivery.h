@@ -43,6 +43,8 @@ int pg_delivery_put(struct pg_delivery *delivery, uint16_t endpoint, uint32_t pl
 
 /* Sends what gathered, but for applications whose queue was full. */
 void pg_delivery_flush(struct pg_delivery *delivery);
+/* Whether nothing waits for the applications of an endpoint. */
+bool pg_delivery_flushed(struct pg_delivery *delivery, uint16_t endpoint);
 /* Tries those too. True when one of them has room again. */
 bool pg_delivery_unblock(struct pg_delivery *delivery);
 /* Adds the sockets that wait to be written; returns how many, at most PG_APPS_MAX. */

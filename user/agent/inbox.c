@@ -84,29 +84,117 @@ static bool bounded(const struct pg_message *message)
 	return message->kind == PG_MESSAGE_FRAME || message->kind == PG_MESSAGE_APP;
 }
 
-int pg_inbox_post(struct pg_inbox *inbox, struct pg_message *message)
+static bool full(const struct pg_inbox *inbox, const struct pg_message *message)
 {
-	uint64_t one = 1;
-	bool wake;
+	return bounded(message) && inbox->frames &&
+	       (inbox->frames >= PG_INBOX_FRAMES_MAX ||
+		inbox->bytes + message->bytes > PG_INBOX_BYTES_MAX);
+}
 
+static void append(struct pg_inbox *inbox, struct pg_message *message)
+{
 	message->next = NULL;
-	pthread_mutex_lock(&inbox->lock);
-	if (bounded(message) && inbox->frames &&
-	    (inbox->frames >= PG_INBOX_FRAMES_MAX ||
-	     inbox->bytes + message->bytes > PG_INBOX_BYTES_MAX)) {
-		pthread_mutex_unlock(&inbox->lock);
-		return -EAGAIN;
-	}
 	inbox->frames += bounded(message);
 	inbox->bytes += bounded(message) ? message->bytes : 0;
-	wake = !inbox->first;
 	__atomic_store_n(inbox->last, message, __ATOMIC_RELEASE);
 	inbox->last = &message->next;
-	pthread_mutex_unlock(&inbox->lock);
+}
+
+static void wake(struct pg_inbox *inbox)
+{
+	uint64_t one = 1;
+
 	/* a full eventfd counter is awake already */
-	if (wake && write(inbox->wake_fd, &one, sizeof(one)) < 0)
-		return 0;
-	return 0;
+	if (write(inbox->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static int post(struct pg_inbox *inbox, struct pg_message *message, const _Atomic uint8_t *owner,
+		uint8_t index)
+{
+	bool was_empty;
+	int err = 0;
+
+	pthread_mutex_lock(&inbox->lock);
+	was_empty = !inbox->first;
+	if (owner && atomic_load(owner) != index)
+		err = -ESTALE;
+	else if (full(inbox, message))
+		err = -EAGAIN;
+	else
+		append(inbox, message);
+	pthread_mutex_unlock(&inbox->lock);
+	if (!err && was_empty)
+		wake(inbox);
+	return err;
+}
+
+int pg_inbox_post(struct pg_inbox *inbox, struct pg_message *message)
+{
+	return post(inbox, message, NULL, 0);
+}
+
+int pg_inbox_post_owned(struct pg_inbox *inbox, struct pg_message *message,
+			const _Atomic uint8_t *owner, uint8_t index)
+{
+	return post(inbox, message, owner, index);
+}
+
+static bool concerns(const struct pg_message *message, uint32_t slot)
+{
+	switch (message->kind) {
+	case PG_MESSAGE_APP:
+		return message->app.slot == slot;
+	case PG_MESSAGE_CLOSE:
+		return message->close.slot == slot;
+	case PG_MESSAGE_RESERVED:
+		return message->reserved.slot == slot;
+	default:
+		return false;
+	}
+}
+
+/* Takes message, the one that *at points to, out of the list. */
+static void take_out(struct pg_inbox *inbox, struct pg_message **at)
+{
+	struct pg_message *message = *at;
+
+	__atomic_store_n(at, message->next, __ATOMIC_RELEASE);
+	if (!message->next)
+		inbox->last = at;
+	inbox->frames -= bounded(message);
+	inbox->bytes -= bounded(message) ? message->bytes : 0;
+}
+
+/* Both locks in one order for everybody: two workers may hand over to each other. */
+static void lock_both(struct pg_inbox *a, struct pg_inbox *b)
+{
+	pthread_mutex_lock(a < b ? &a->lock : &b->lock);
+	pthread_mutex_lock(a < b ? &b->lock : &a->lock);
+}
+
+void pg_inbox_hand_over(struct pg_inbox *from, struct pg_inbox *to, struct pg_message *message,
+			uint32_t slot, _Atomic uint8_t *owner, uint8_t index)
+{
+	struct pg_message **at = &from->first, *moved;
+	bool was_empty;
+
+	lock_both(from, to);
+	was_empty = !to->first;
+	append(to, message);
+	while ((moved = *at)) {
+		if (!concerns(moved, slot)) {
+			at = &moved->next;
+			continue;
+		}
+		take_out(from, at);
+		append(to, moved);
+	}
+	atomic_store(owner, index);
+	pthread_mutex_unlock(&from->lock);
+	pthread_mutex_unlock(&to->lock);
+	if (was_empty)
+		wake(to);
 }
 
 struct pg_message *pg_inbox_take(struct pg_inbox *inbox)
@@ -117,13 +205,8 @@ struct pg_message *pg_inbox_take(struct pg_inbox *inbox)
 		return NULL;
 	pthread_mutex_lock(&inbox->lock);
 	message = inbox->first;
-	if (message) {
-		__atomic_store_n(&inbox->first, message->next, __ATOMIC_RELEASE);
-		if (!message->next)
-			inbox->last = &inbox->first;
-		inbox->frames -= bounded(message);
-		inbox->bytes -= bounded(message) ? message->bytes : 0;
-	}
+	if (message)
+		take_out(inbox, &inbox->first);
 	pthread_mutex_unlock(&inbox->lock);
 	return message;
 }

@@ -3,6 +3,7 @@
 #define PG_INBOX_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -60,7 +61,7 @@ struct pg_message {
 		} frame;
 		struct pg_entry *entry;
 		struct {
-			uint32_t session;
+			uint32_t session, slot;
 			uint64_t handle; /* 0 = whatever has the session id */
 			uint8_t code;
 		} close;
@@ -115,6 +116,21 @@ struct pg_message *pg_message_new(enum pg_message_kind kind, const void *data, u
  * still belongs to the caller. Other kinds are always taken.
  */
 int pg_inbox_post(struct pg_inbox *inbox, struct pg_message *message);
+
+/*
+ * The same for what concerns a session, as long as *owner is index, its worker, when the inbox is
+ * locked; else -ESTALE, and the message is the caller's.
+ */
+int pg_inbox_post_owned(struct pg_inbox *inbox, struct pg_message *message,
+			const _Atomic uint8_t *owner, uint8_t index);
+
+/*
+ * Posts `message`, which brings the session of a slot, to another inbox, behind it in order what
+ * waits in `from` for that session (APP, CLOSE, RESERVED), and sets *owner to index: nothing that
+ * is posted to the new owner comes before it. Of any two inboxes, by any number of threads.
+ */
+void pg_inbox_hand_over(struct pg_inbox *from, struct pg_inbox *to, struct pg_message *message,
+			uint32_t slot, _Atomic uint8_t *owner, uint8_t index);
 
 /* The next message, now the caller's, or NULL. For one thread. */
 struct pg_message *pg_inbox_take(struct pg_inbox *inbox);

@@ -312,24 +312,53 @@ static void note_latency(struct pg_worker *worker)
 	worker->delivered = 0;
 }
 
+/* Ends a session's part of the batch; whether it moves to another worker now. */
+static bool finish_entry(struct pg_worker *worker, struct pg_entry *entry)
+{
+	entry->touched = false;
+	if (!entry->linger_until_ms) {
+		pg_engine_publish(&entry->engine);
+		pg_worker_after(worker, entry);
+	}
+	if (!entry->linger_until_ms)
+		pg_worker_note_stalled(worker, entry);
+	pg_worker_rearm(worker, entry);
+	return entry->forwarded && !entry->linger_until_ms;
+}
+
+/*
+ * What a session has sent and handed on from here leaves before it moves: its next owner has
+ * another queue and other datagrams for the application, and would overtake what still waits in
+ * these.
+ */
+static void hand_over_all(struct pg_worker *worker, struct pg_entry *moving)
+{
+	bool flushed = !worker->xsk || pg_xsk_flushed(worker->xsk);
+	struct pg_entry *next;
+
+	if (moving)
+		pg_delivery_flush(&worker->delivery);
+	for (; moving; moving = next) {
+		next = moving->touched_next;
+		if (flushed && pg_delivery_flushed(&worker->delivery, moving->endpoint))
+			pg_worker_hand_over(worker, moving, moving->forwarder);
+		else
+			pg_worker_touch(worker, moving); /* with a later batch */
+	}
+}
+
 void pg_worker_finish_batch(struct pg_worker *worker)
 {
-	struct pg_entry *entry, *next;
+	struct pg_entry *entry, *next, *moving = NULL;
 
 	pg_delivery_flush(&worker->delivery);
 	note_latency(worker);
 	for (entry = worker->touched; entry; entry = next) {
 		next = entry->touched_next;
-		entry->touched = false;
-		if (!entry->linger_until_ms) {
-			pg_engine_publish(&entry->engine);
-			pg_worker_after(worker, entry);
-		}
-		if (!entry->linger_until_ms)
-			pg_worker_note_stalled(worker, entry);
-		pg_worker_rearm(worker, entry);
-		if (entry->forwarded && !entry->linger_until_ms)
-			pg_worker_hand_over(worker, entry, entry->forwarder);
+		if (!finish_entry(worker, entry))
+			continue;
+		entry->touched_next = moving;
+		moving = entry;
 	}
 	worker->touched = NULL;
 	while ((entry = worker->unowned)) {
@@ -338,6 +367,7 @@ void pg_worker_finish_batch(struct pg_worker *worker)
 	}
 	if (worker->xsk)
 		pg_xsk_flush(worker->xsk);
+	hand_over_all(worker, moving);
 }
 
 /* --- AF_XDP ------------------------------------------------------------------------------------

@@ -649,8 +649,8 @@ void pg_worker_hand_over(struct pg_worker *worker, struct pg_entry *entry, uint8
 	pg_key_cache_forget(worker->env.keys, entry->engine.handle);
 	entry->engine.env = NULL;
 	message->entry = entry;
-	pg_inbox_post(&worker->peers[to]->inbox, message);
-	atomic_store_explicit(&worker->table->owners[entry->slot], to, memory_order_release);
+	pg_inbox_hand_over(&worker->inbox, &worker->peers[to]->inbox, message, entry->slot,
+			   &worker->table->owners[entry->slot], to);
 	worker->counts.handed_over++;
 }
 

@@ -248,6 +248,11 @@ static uint32_t untaken(const struct pg_xsk *xsk)
 	return xsk->tx.cached_prod - __atomic_load_n(xsk->tx.consumer, __ATOMIC_ACQUIRE);
 }
 
+bool pg_xsk_flushed(const struct pg_xsk *xsk)
+{
+	return !untaken(xsk);
+}
+
 void pg_xsk_flush(struct pg_xsk *xsk)
 {
 	uint32_t calls;

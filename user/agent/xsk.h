@@ -40,6 +40,8 @@ void pg_xsk_send(struct pg_xsk *xsk, uint8_t *start, uint32_t bytes);
 void pg_xsk_cancel(struct pg_xsk *xsk, uint8_t *room);
 /* Hands everything queued to the kernel. */
 void pg_xsk_flush(struct pg_xsk *xsk);
+/* Whether the kernel has taken all that was queued; it may leave some of it to the next flush. */
+bool pg_xsk_flushed(const struct pg_xsk *xsk);
 
 int pg_xsk_statistics(const struct pg_xsk *xsk, struct xdp_statistics *ret_statistics);
 
