@@ -29,7 +29,7 @@ UDP = 17
 IPV4_DF = 0x4000
 
 Datagram = collections.namedtuple(
-    "Datagram", "source sport target dport payload vlans eth_source dont_fragment")
+    "Datagram", "source sport target dport payload vlans eth_source eth_target dont_fragment")
 
 
 def checksum(data):
@@ -103,7 +103,7 @@ def take_apart(raw, outer=()):
         if not value or checksum(pseudo_header(source, target, length) + body):
             raise Broken("UDP checksum %#06x from port %d is wrong" % (value, sport))
     return Datagram(str(ipaddress.ip_address(source)), sport, str(ipaddress.ip_address(target)),
-                    dport, body[8:], tuple(vlans), eth_source, dont_fragment)
+                    dport, body[8:], tuple(vlans), eth_source, raw[:6], dont_fragment)
 
 
 def split_ipv4(packet):
@@ -223,7 +223,7 @@ class Peer:
         self.repeats = 0
         wire.peers[source, sport] = self
 
-    def raw(self, payload, sport=None, source=None):
+    def raw(self, payload, sport=None, source=None, eth_source=None, vlans=None):
         """The Ethernet frame that carries one UDP payload to the endpoint."""
         source = packed(source or self.source)
         target, sport = packed(self.target), sport or self.sport
@@ -233,7 +233,8 @@ class Peer:
         else:
             kind, packet = ETH_P_IPV6, ipv6(source, target, body)
         lab = self.wire.lab
-        return ethernet(lab.server_mac, lab.client_mac, kind, packet, self.vlans)
+        return ethernet(lab.server_mac, eth_source or lab.client_mac, kind, packet,
+                        self.vlans if vlans is None else vlans)
 
     def send(self, payload):
         """Send one frame of the session; returns it, so that it can be sent again."""

@@ -134,14 +134,23 @@ static struct pg_entry *find_entry(struct pg_worker *worker, struct datagram *da
 /* --- the batch ---------------------------------------------------------------------------------
  */
 
+/* A guarded frame that nobody can have seen and play again: its timestamp is above all before. */
+static bool fresh(const struct pg_entry *entry, const struct datagram *datagram)
+{
+	return datagram->frame.has_guard && pg_frame_timestamp_ms(datagram->payload) >
+						    entry->engine.series.window->control_time_ms;
+}
+
 static void take_control(struct pg_worker *worker, struct datagram *datagram)
 {
 	struct pg_entry *entry = datagram->entry;
 	enum pg_drop drop;
 
 	/* data in front of it belongs to the state in front of it */
-	if (datagram->frame.opcode >= PG_OP_OPENSTREAM)
+	if (datagram->frame.opcode >= PG_OP_OPENSTREAM) {
 		pg_worker_run(worker);
+		datagram->source.pinned = same_peer(entry->engine.line, &datagram->source);
+	}
 	if (entry->closed) {
 		pg_worker_reject(worker, entry, PG_DROP_SESSION_STATE);
 		return;
@@ -158,10 +167,10 @@ static void take_control(struct pg_worker *worker, struct datagram *datagram)
 		pg_worker_reject(worker, entry, drop);
 		return;
 	}
-	if (datagram->source.pinned && datagram->frame.has_guard) {
+	if (fresh(entry, datagram))
 		entry->route = datagram->route;
+	if (datagram->frame.has_guard)
 		pg_worker_confirm(worker, entry);
-	}
 	if (entry->half_open) {
 		pg_worker_reject(worker, entry, PG_DROP_SESSION_STATE);
 		return;
@@ -259,9 +268,10 @@ static void apply(struct pg_worker *worker, struct datagram *datagram, int resul
 		pg_worker_confirm(worker, entry);
 	drop = pg_engine_data(&entry->engine, &datagram->frame, datagram->payload,
 			      &datagram->source, result, &acked);
+	/* the answer has gone back where this came from; only a new frame of the peer moves more */
+	if (drop || !same_peer(entry->engine.line, &datagram->source))
+		entry->route = before;
 	if (drop) {
-		if (!datagram->source.pinned)
-			entry->route = before;
 		if (!acked)
 			pg_worker_reject(worker, entry, drop);
 	} else {
