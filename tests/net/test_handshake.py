@@ -34,6 +34,7 @@ TOKEN = b"open-sesame"
 SILENCE_SECONDS = 0.2
 IDLE_SECONDS = 2
 HALF_OPEN_SECONDS = 5
+RELOAD_OPENINGS = 10
 
 
 class Bench:
@@ -57,10 +58,10 @@ class Bench:
         peer = self.opening(where, **more)
         opening = peer.session
         peer.send(opening.shakehand())
-        peer.expect((HANDSHAKE, 0, None))
+        opening.answer = peer.expect((HANDSHAKE, 0, None)).raw
         if opening.verdict is None and opening.cookie != witness_handshake.NO_COOKIE:
             peer.send(opening.shakehand())
-            peer.expect((HANDSHAKE, 0, None))
+            opening.answer = peer.expect((HANDSHAKE, 0, None)).raw
         expect_equal(opening.verdict, "accepted", "verdict")
         peer.session = opening.session(self.ledger)
         return peer, opening
@@ -338,6 +339,28 @@ def check_key_rotation(bench, keys, reload_with):
     reload_with({})
 
 
+def check_reload_between(bench, keys, reload_with):
+    """A reload does not part the copies of a shakehand: each gets the answer that the first one got,
+    and opens no second session. There are many, for a worker is picked by chance. A key that
+    begins to rotate meanwhile changes nothing of that."""
+    keys("next.key")
+    rotated = {"key": bench.agent.path("next.key"), "old_key": bench.agent.path("server.key")}
+    for handshake in ({}, rotated, {}):
+        asked = [bench.ask(GUARDED) for _ in range(RELOAD_OPENINGS)]
+        reload_with(handshake)
+        for peer, opening in asked:
+            peer.session, session = opening, peer.session
+            first = opening.answer
+            peer.send(opening.shakehand())
+            expect_equal(peer.expect((HANDSHAKE, 0, None)).raw, first, "the answer to a repeat")
+            peer.session = session
+            mine = [known for known in bench.states() if known >> 16 == session.client]
+            expect_equal(mine, [session_id(peer)], "sessions of the client id")
+        peer, opening = asked[0]
+        peer.send(opening.final(peer.session))
+        echo(peer, b"after a reload")
+
+
 def check_bad_reload(bench, configure):
     """A key that cannot be read changes nothing."""
     configure({"key": "/nowhere/server.key"})
@@ -419,6 +442,7 @@ def checks(report, bench, keys, configure, reload_with):
     report.check("idle", check_idle, bench)
     report.check("application", check_app, bench)
     report.check("keys rotate", check_key_rotation, bench, keys, reload_with)
+    report.check("a reload between repeats", check_reload_between, bench, keys, reload_with)
     report.check("a bad reload", check_bad_reload, bench, configure)
     reload_with({"cookie": "always"})
     for label, where, vlans in (("IPv4", GUARDED, ()), ("IPv6", MATRIX[1], ()),

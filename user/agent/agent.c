@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <errno.h>
 #include <net/if.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,9 +183,11 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 	if (!err)
 		err = open_workers(agent, error);
 	if (!err)
+		err = pg_handshake_seed(agent->handshake_seed, error);
+	if (!err)
 		err = pg_handshake_view_load(agent->config, agent->worker_count,
-					     &agent->maps->shared->cookies, &agent->handshake,
-					     error);
+					     &agent->maps->shared->cookies, agent->handshake_seed,
+					     &agent->handshake, error);
 	if (!err)
 		err = pg_endpoints_apply(agent, agent->config, &ignored, error);
 	if (err)
@@ -289,6 +292,7 @@ void pg_agent_close(struct pg_agent *agent)
 	pg_maps_close(agent->maps);
 	pg_config_free(agent->config);
 	free(agent->followers);
+	OPENSSL_cleanse(agent->handshake_seed, sizeof(agent->handshake_seed));
 	free(agent);
 }
 
@@ -378,7 +382,8 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 	err = pg_tcp_gateway_plan(agent->tcp, config, &plan, error);
 	if (!err)
 		err = pg_handshake_view_load(config, agent->worker_count,
-					     &agent->maps->shared->cookies, &handshake, error);
+					     &agent->maps->shared->cookies, agent->handshake_seed,
+					     &handshake, error);
 	if (!err) {
 		old_handshake = agent->handshake;
 		agent->handshake = handshake;

@@ -48,13 +48,18 @@ static int load(const struct pg_config *config, struct pg_handshake_view *view,
 	if (!err)
 		err = pg_tokens_open(handshake->tokens.kind, handshake->tokens.path,
 				     handshake->tokens.audience, &view->tokens, error);
-	if (!err && RAND_priv_bytes((uint8_t *)view->seed, sizeof(view->seed)) != 1)
-		err = pg_error_set(error, -EIO, "OpenSSL gives no random bytes");
 	return err;
 }
 
+int pg_handshake_seed(__u64 ret_seed[2], struct pg_error *error)
+{
+	if (RAND_priv_bytes((uint8_t *)ret_seed, 2 * sizeof(*ret_seed)) != 1)
+		return pg_error_set(error, -EIO, "OpenSSL gives no random bytes");
+	return 0;
+}
+
 int pg_handshake_view_load(const struct pg_config *config, uint32_t workers,
-			   const struct pg_cookie_secrets *secrets,
+			   const struct pg_cookie_secrets *secrets, const __u64 seed[2],
 			   struct pg_handshake_view **ret_view, struct pg_error *error)
 {
 	struct pg_handshake_view *view;
@@ -71,6 +76,8 @@ int pg_handshake_view_load(const struct pg_config *config, uint32_t workers,
 		pg_handshake_view_free(view);
 		return pg_error_prefix(error, err, "handshake");
 	}
+	view->seed[0] = seed[0];
+	view->seed[1] = seed[1];
 	fill_rules(config, workers, secrets, view);
 	*ret_view = view;
 	return 0;

@@ -65,6 +65,7 @@ struct pg_agent {
 	struct endpoint endpoints[PG_ENDPOINTS_MAX];
 	struct pg_view *view;
 	struct pg_handshake_view *handshake; /* of the view; NULL = none */
+	__u64 handshake_seed[2];	     /* of every view; secret */
 	struct pg_cookie_watch cookies;
 	struct pg_worker *workers[PG_WORKERS_MAX];
 	uint32_t worker_count;
