@@ -35,6 +35,7 @@ SILENCE_SECONDS = 0.2
 IDLE_SECONDS = 2
 HALF_OPEN_SECONDS = 5
 RELOAD_OPENINGS = 10
+HOUR_MS = 3600 * 1000
 
 
 class Bench:
@@ -258,6 +259,22 @@ def check_idle(bench):
     expect(session_id(peer) not in bench.states(), "it is still listed")
 
 
+def check_clock_steps(bench):
+    """Silence has nothing to do with what time it is: the wall clock goes an hour on and back."""
+    peer, _ = bench.ready(GUARDED)
+    peer.session.clock_slack_ms = 2 * HOUR_MS
+    peer.send(peer.session.data(b"its echo is not acked, so that timers fire"))
+    peer.expect((ACK, 0, 1), (DATA, 0, 1))
+    bench.agent.step_clock(HOUR_MS)
+    try:
+        peer.expect_silence(IDLE_SECONDS / 2)
+        echo(peer, b"an hour later", allowed=(DATA,))
+    finally:
+        bench.agent.step_clock(0)
+    goaway = peer.expect((GOAWAY, 0, None), timeout=IDLE_SECONDS + 4, allowed=(DATA,))
+    expect_equal(goaway.payload[0], 2, "code")
+
+
 def check_app(bench):
     """The application hears of the session when it is READY, and before its first message."""
     app = App(bench.agent.app)
@@ -280,14 +297,21 @@ def check_app(bench):
 
 
 def check_restart(bench):
-    """A session that was confirmed lives on through kill -9; a half-open one does not."""
+    """A session that was confirmed lives on through kill -9, also one that is older than the
+    silence that ends it; a half-open one does not. The silence is counted from the start on."""
     ready, _ = bench.ready(GUARDED)
-    echo(ready, b"before")
+    end = time.monotonic() + IDLE_SECONDS + 0.5
+    while time.monotonic() < end:
+        echo(ready, b"before")
+        time.sleep(0.2)
     half, _ = bench.ask(GUARDED)
     time.sleep(0.1)  # the store commits every 10 ms
     bench.agent.kill()
     bench.agent.start()
+    expect(session_id(ready) in bench.states(), "the session is gone")
     echo(ready, b"after")
+    goaway = ready.expect((GOAWAY, 0, None), timeout=IDLE_SECONDS + 4, allowed=(DATA,))
+    expect_equal(goaway.payload[0], 2, "code")
     expect(session_id(half) not in bench.states(), "the half-open session is still there")
 
 
@@ -406,6 +430,7 @@ def setup_agent(lab):
 
     public = keys("server.key")
     configure({})
+    agent.preload()
     return agent, public, keys, configure, reload_with
 
 
@@ -440,6 +465,7 @@ def checks(report, bench, keys, configure, reload_with):
     report.check("a source's rate", check_rate, bench)
     report.check("half open ends", check_half_open_ends, bench)
     report.check("idle", check_idle, bench)
+    report.check("idle while the clock steps", check_clock_steps, bench)
     report.check("application", check_app, bench)
     report.check("keys rotate", check_key_rotation, bench, keys, reload_with)
     report.check("a reload between repeats", check_reload_between, bench, keys, reload_with)

@@ -396,34 +396,41 @@ const struct pg_engine_ops pg_worker_engine_ops = {
 /* --- life of a session -------------------------------------------------------------------------
  */
 
-/* Unix time when the session has lasted, or been silent, long enough; 0 = never. */
-static uint64_t ends_ms(const struct pg_entry *entry)
+static uint64_t left_of(uint64_t end, uint64_t now)
 {
-	uint64_t active = entry->engine.last_active_ms, idle;
+	return end > now ? end - now : 0;
+}
+
+/*
+ * How long the session may still last: until its Unix time, and until the end of its silence, which
+ * no step of the wall clock makes longer or shorter, and a restart begins anew. UINT64_MAX = for
+ * ever.
+ */
+static uint64_t left_ms(const struct pg_worker *worker, const struct pg_entry *entry)
+{
+	uint64_t left = UINT64_MAX, idle;
 
 	if (entry->half_open)
-		return 0; /* the handshake server has its time */
+		return left; /* the handshake server has its time */
+	if (entry->expires_ms)
+		left = left_of(entry->expires_ms, worker->env.unix_ms);
 	if (!entry->idle_ms)
-		return entry->expires_ms;
-	idle = (active > entry->created_ms ? active : entry->created_ms) + entry->idle_ms;
-	return entry->expires_ms && entry->expires_ms < idle ? entry->expires_ms : idle;
+		return left;
+	idle = left_of(entry->engine.alive_ms + entry->idle_ms, worker->env.now_ms);
+	return idle < left ? idle : left;
 }
 
 void pg_worker_rearm(struct pg_worker *worker, struct pg_entry *entry)
 {
 	uint64_t deadline = entry->engine.deadline_ms;
-	uint64_t left, ends;
+	uint64_t left = left_ms(worker, entry);
 
 	if (entry->linger_until_ms) {
 		pg_timer_set(&worker->wheel, &entry->timer, entry->linger_until_ms);
 		return;
 	}
-	ends = ends_ms(entry);
-	if (ends) {
-		left = ends > worker->env.unix_ms ? ends - worker->env.unix_ms : 0;
-		if (worker->env.now_ms + left < deadline)
-			deadline = worker->env.now_ms + left;
-	}
+	if (left < UINT64_MAX - worker->env.now_ms && worker->env.now_ms + left < deadline)
+		deadline = worker->env.now_ms + left;
 	pg_timer_set(&worker->wheel, &entry->timer, deadline);
 }
 
@@ -519,15 +526,12 @@ void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry)
 
 void pg_worker_fire(struct pg_worker *worker, struct pg_entry *entry)
 {
-	uint64_t ends;
-
 	if (entry->linger_until_ms) {
 		forget(worker, entry);
 		return;
 	}
 	pg_worker_touch(worker, entry);
-	ends = ends_ms(entry);
-	if (ends && worker->env.unix_ms >= ends)
+	if (!left_ms(worker, entry))
 		pg_engine_close(&entry->engine, PG_GOAWAY_EXPIRED);
 	else if (entry->engine.deadline_ms <= worker->env.now_ms)
 		pg_engine_timer(&entry->engine);
