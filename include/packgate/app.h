@@ -7,7 +7,9 @@
 /*
  * Records on the application socket (DESIGN section 4, "Delivery"): a Unix SOCK_SEQPACKET socket
  * on which the agent listens. One datagram holds one or more whole records and at most 64 KiB;
- * a record is this header and `length` bytes. All integers are big-endian.
+ * a record is this header and `length` bytes. All integers are big-endian. Every record that is
+ * refused is answered by an ERROR of the same session, stream and message; while one waits for room
+ * in the socket nothing more is read from the application.
  */
 
 #define PG_APP_DATAGRAM_MAX 65536

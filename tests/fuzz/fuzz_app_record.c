@@ -85,6 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	client.connection.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	if (client.connection.fd < 0)
 		abort();
+	pg_app_answers_init(&client.answers, client.connection.fd);
 	client.serving = data[0] & 1;
 	context.answer = data[0];
 	data++;
@@ -99,6 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		bytes -= first;
 	}
 	give(&server, &client, &context, data, bytes);
+	pg_app_answers_done(&client.answers);
 	close(client.connection.fd);
 	free(client.gathered);
 	return 0;

@@ -115,6 +115,7 @@ static int open_workers(struct pg_agent *agent, struct pg_error *error)
 			.serves_sockets = i == 0,
 			.table = agent->table,
 			.store = agent->store,
+			.refusals = &agent->refusals,
 			.engine = &agent->engine_options,
 		};
 
@@ -159,7 +160,7 @@ static int open_entrances(struct pg_agent *agent, struct pg_error *error)
 	struct pg_tcp_plan *plan;
 	int err;
 
-	err = pg_tcp_gateway_open(&agent->tcp, error);
+	err = pg_tcp_gateway_open(&agent->refusals, &agent->tcp, error);
 	if (!err)
 		err = pg_tcp_gateway_plan(agent->tcp, agent->config, &plan, error);
 	if (err)
@@ -206,7 +207,8 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 	err = open_entrances(agent, error);
 	if (err)
 		return err;
-	err = pg_app_server_open(&agent->config->app, &handlers, &agent->apps, error);
+	err = pg_app_server_open(&agent->config->app, &handlers, &agent->refusals, &agent->apps,
+				 error);
 	if (!err)
 		err = pg_followers_open(agent, error);
 	if (!err)
@@ -226,6 +228,11 @@ int pg_agent_open(const struct pg_agent_options *options, struct pg_agent **ret_
 
 	if (!agent)
 		return pg_error_set(error, -ENOMEM, "out of memory");
+	err = pg_inbox_init(&agent->refusals);
+	if (err) {
+		free(agent);
+		return pg_error_set(error, err, "creating an eventfd: %s", strerror(-err));
+	}
 	pthread_mutex_init(&agent->lock, NULL);
 	pthread_rwlock_init(&agent->config_lock, NULL);
 	snprintf(agent->config_path, sizeof(agent->config_path), "%s", options->config_path);
@@ -286,6 +293,7 @@ void pg_agent_close(struct pg_agent *agent)
 	free_entries(agent);
 	for (uint32_t i = 0; i < agent->worker_count; i++)
 		pg_worker_free(agent->workers[i]);
+	pg_inbox_done(&agent->refusals);
 	pg_endpoints_close(agent);
 	pg_locals_close(agent->locals);
 	pg_session_table_free(agent->table);

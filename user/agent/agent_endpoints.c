@@ -495,6 +495,7 @@ static struct pg_message *record_message(const struct pg_app_connection *connect
 	message->app.stream = record->stream;
 	message->app.message = record->message;
 	message->app.kind = record->kind;
+	message->app.transport = record->transport;
 	return message;
 }
 

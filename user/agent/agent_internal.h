@@ -57,6 +57,7 @@ struct pg_agent {
 	struct pg_store *store;
 	struct pg_locals *locals;
 	struct pg_app_server *apps;
+	struct pg_inbox refusals; /* of applications' records, on their way to apps */
 	struct pg_tcp_gateway *tcp;
 	struct pg_app_config routes; /* in force since the start */
 	uint32_t message_bytes;

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "app_answers.h"
 #include "app_server.h"
 #include "cleanup.h"
 #include "http_listen.h"
@@ -23,6 +24,7 @@
 
 struct client {
 	struct pg_app_connection connection;
+	struct pg_app_answers answers;
 	bool used, serving;
 	uint32_t bytes, at; /* of the datagram that is not done with */
 	uint8_t *datagram;
@@ -43,6 +45,7 @@ struct pg_app_server {
 	struct pg_app_handlers handlers;
 	struct listener listeners[PG_APP_PLACES];
 	uint32_t listener_count;
+	struct pg_inbox *refusals;
 	int stop_fd;
 	pthread_t thread;
 	bool started;
@@ -50,35 +53,42 @@ struct pg_app_server {
 	struct client clients[PG_APPS_MAX];
 };
 
-static void send_record(struct client *client, enum pg_app_kind kind, uint64_t session,
-			uint32_t stream, uint32_t message, const char *text)
+static void reply(struct client *client, enum pg_app_kind kind,
+		  const struct pg_app_record_in *record, const char *text)
 {
-	uint32_t length = strlen(text);
-	uint8_t datagram[sizeof(struct pg_app_record) + HELLO_MAX];
-	struct pg_app_record record = {
+	struct pg_app_record header = {
 		.kind = kind,
-		.session = pg_be64(session),
-		.stream = pg_be32(stream),
-		.message = pg_be32(message),
-		.length = pg_be32(length),
+		.transport = record->transport,
+		.endpoint = pg_be32(record->endpoint),
+		.session = pg_be64(record->session),
+		.stream = pg_be32(record->stream),
+		.message = pg_be32(record->message),
 	};
 
-	if (length > HELLO_MAX)
-		return;
-	memcpy(datagram, &record, sizeof(record));
-	memcpy(datagram + sizeof(record), text, length);
-	send(client->connection.fd, datagram, sizeof(record) + length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	pg_app_answers_put(&client->answers, &header, text);
 }
 
 static void refuse(struct client *client, const struct pg_app_record_in *record, const char *why)
 {
-	send_record(client, PG_APP_ERROR, record->session, record->stream, record->message, why);
+	reply(client, PG_APP_ERROR, record, why);
+}
+
+static bool answers_wait(const struct client *client)
+{
+	return pg_app_answers_wait(&client->answers);
+}
+
+/* Records may follow the answer to hello. */
+static void note_welcome(struct client *client)
+{
+	if (client->serving && !answers_wait(client))
+		atomic_store(&client->connection.welcomed, true);
 }
 
 static void take_hello(struct pg_app_server *server, struct client *client,
 		       const struct pg_app_record_in *record)
 {
-	char names[HELLO_MAX], reply[HELLO_MAX];
+	char names[HELLO_MAX], text[HELLO_MAX];
 
 	if (client->serving) {
 		refuse(client, record, "hello refused: it was said before");
@@ -90,23 +100,35 @@ static void take_hello(struct pg_app_server *server, struct client *client,
 	}
 	memcpy(names, record->bytes, record->length);
 	names[record->length] = '\0';
-	if (server->handlers.hello(server->handlers.context, &client->connection, names, reply,
-				   sizeof(reply))) {
-		refuse(client, record, reply);
+	if (server->handlers.hello(server->handlers.context, &client->connection, names, text,
+				   sizeof(text))) {
+		refuse(client, record, text);
 		return;
 	}
 	client->serving = true;
-	send_record(client, PG_APP_HELLO, 0, 0, 0, reply);
-	atomic_store(&client->connection.welcomed, true);
+	reply(client, PG_APP_HELLO, &(struct pg_app_record_in){ 0 }, text);
+	note_welcome(client);
+}
+
+static struct pg_app_record_in record_in(const struct pg_app_record *header)
+{
+	return (struct pg_app_record_in){
+		.kind = header->kind,
+		.transport = header->transport,
+		.endpoint = pg_be32(header->endpoint),
+		.session = pg_be64(header->session),
+		.stream = pg_be32(header->stream),
+		.message = pg_be32(header->message),
+		.length = pg_be32(header->length),
+	};
 }
 
 /* Refuses the message of which the first parts came. */
 static void refuse_begun(struct client *client, const char *why)
 {
-	const struct pg_app_record *begun = &client->begun;
+	struct pg_app_record_in begun = record_in(&client->begun);
 
-	send_record(client, PG_APP_ERROR, pg_be64(begun->session), pg_be32(begun->stream),
-		    pg_be32(begun->message), why);
+	refuse(client, &begun, why);
 }
 
 static void forget_parts(struct client *client)
@@ -232,10 +254,10 @@ static int take_part(struct pg_app_server *server, struct client *client,
 	return err;
 }
 
-/* Takes the whole records that wait in the client's datagram. */
+/* Takes the whole records that wait in the client's datagram, as long as it takes its answers. */
 static void take_datagram(struct pg_app_server *server, struct client *client)
 {
-	while (client->at < client->bytes) {
+	while (client->at < client->bytes && !answers_wait(client)) {
 		const uint8_t *at = client->datagram + client->at;
 		uint32_t left = client->bytes - client->at;
 		struct pg_app_record_in record = { 0 };
@@ -243,26 +265,24 @@ static void take_datagram(struct pg_app_server *server, struct client *client)
 
 		if (left < sizeof(header)) {
 			refuse(client, &record, "datagram refused: a record header is 28 bytes");
+			client->at = client->bytes;
 			break;
 		}
 		memcpy(&header, at, sizeof(header));
-		record.kind = header.kind;
-		record.transport = header.transport;
-		record.endpoint = pg_be32(header.endpoint);
-		record.session = pg_be64(header.session);
-		record.stream = pg_be32(header.stream);
-		record.message = pg_be32(header.message);
-		record.length = pg_be32(header.length);
+		record = record_in(&header);
 		record.bytes = at + sizeof(header);
 		if (record.length > left - sizeof(header)) {
 			refuse(client, &record,
 			       "datagram refused: a record is longer than the datagram");
+			client->at = client->bytes;
 			break;
 		}
 		if (take_part(server, client, &header, &record))
 			return;
 		client->at += sizeof(header) + pg_be32(header.length);
 	}
+	if (client->at < client->bytes && answers_wait(client))
+		return;
 	client->bytes = client->at = 0;
 }
 
@@ -270,6 +290,7 @@ static void close_client(struct pg_app_server *server, struct client *client)
 {
 	if (client->serving)
 		server->handlers.gone(server->handlers.context, &client->connection);
+	pg_app_answers_done(&client->answers);
 	close(client->connection.fd);
 	free(client->datagram);
 	free(client->gathered);
@@ -323,8 +344,37 @@ static void accept_client(struct pg_app_server *server, uint32_t place)
 	client->connection.index = client - server->clients;
 	client->connection.place = place;
 	client->connection.id = ++server->next_id;
+	pg_app_answers_init(&client->answers, fd);
 	client->connection.fd = TAKE_FD(fd);
 }
+
+/* What other threads refused. The application may be gone meanwhile. */
+static void take_refusals(struct pg_app_server *server)
+{
+	struct pg_message *message;
+	uint64_t count;
+
+	if (read(server->refusals->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return;
+	while ((message = pg_inbox_take(server->refusals))) {
+		struct pg_app_record_in record = {
+			.transport = message->app.transport,
+			.endpoint = message->app.endpoint,
+			.session = message->app.handle,
+			.stream = message->app.stream,
+			.message = message->app.message,
+		};
+
+		for (uint32_t i = 0; i < PG_APPS_MAX; i++)
+			if (server->clients[i].used &&
+			    server->clients[i].connection.id == message->app.connection)
+				refuse(&server->clients[i], &record, (const char *)message->data);
+		free(message);
+	}
+}
+
+/* In the poll array: stop, refusals, listeners, clients. */
+#define POLLED_BEFORE 2
 
 static int fill_polled(struct pg_app_server *server, struct pollfd *polled, bool *ret_retry)
 {
@@ -332,25 +382,48 @@ static int fill_polled(struct pg_app_server *server, struct pollfd *polled, bool
 
 	*ret_retry = false;
 	polled[n++] = (struct pollfd){ .fd = server->stop_fd, .events = POLLIN };
+	polled[n++] = (struct pollfd){ .fd = server->refusals->wake_fd, .events = POLLIN };
 	for (uint32_t i = 0; i < server->listener_count; i++)
 		polled[n++] = (struct pollfd){ .fd = server->listeners[i].fd, .events = POLLIN };
 	for (uint32_t i = 0; i < PG_APPS_MAX; i++) {
 		struct client *client = &server->clients[i];
-		bool waits = client->used && client->bytes;
+		struct pollfd *p = &polled[n++];
 
-		*ret_retry |= waits;
-		polled[n++] =
-			(struct pollfd){ .fd = client->used && !waits ? client->connection.fd : -1,
-					 .events = POLLIN };
+		*p = (struct pollfd){ .fd = -1 };
+		if (!client->used)
+			continue;
+		if (answers_wait(client))
+			*p = (struct pollfd){ .fd = client->connection.fd, .events = POLLOUT };
+		else if (client->bytes)
+			*ret_retry = true;
+		else
+			*p = (struct pollfd){ .fd = client->connection.fd, .events = POLLIN };
 	}
 	return n;
+}
+
+static void serve_client(struct pg_app_server *server, struct client *client,
+			 const struct pollfd *polled)
+{
+	bool ready = polled->fd == client->connection.fd && polled->revents;
+
+	if (ready && answers_wait(client)) {
+		pg_app_answers_flush(&client->answers);
+		note_welcome(client);
+	}
+	if (answers_wait(client))
+		return;
+	if (client->bytes)
+		take_datagram(server, client);
+	else if (ready && polled->events & POLLIN)
+		read_client(server, client);
 }
 
 static void *loop(void *context)
 {
 	struct pg_app_server *server = context;
-	struct pollfd polled[1 + PG_APP_PLACES + PG_APPS_MAX];
-	uint32_t first = 1 + server->listener_count; /* of the clients */
+	struct pollfd polled[POLLED_BEFORE + PG_APP_PLACES + PG_APPS_MAX];
+	uint32_t first = POLLED_BEFORE + server->listener_count; /* of the clients */
 	bool retry;
 
 	for (;;) {
@@ -360,18 +433,13 @@ static void *loop(void *context)
 			break;
 		if (polled[0].revents)
 			break;
+		take_refusals(server);
+		for (uint32_t i = 0; i < PG_APPS_MAX; i++)
+			if (server->clients[i].used)
+				serve_client(server, &server->clients[i], &polled[first + i]);
 		for (uint32_t i = 0; i < server->listener_count; i++)
-			if (polled[1 + i].revents)
+			if (polled[POLLED_BEFORE + i].revents)
 				accept_client(server, i);
-		for (uint32_t i = 0; i < PG_APPS_MAX; i++) {
-			struct client *client = &server->clients[i];
-
-			if (client->used && client->bytes)
-				take_datagram(server, client);
-			else if (client->used && polled[first + i].fd == client->connection.fd &&
-				 polled[first + i].revents)
-				read_client(server, client);
-		}
 	}
 	return NULL;
 }
@@ -415,7 +483,8 @@ static int start(struct pg_app_server *server, struct pg_error *error)
 }
 
 int pg_app_server_open(const struct pg_app_config *config, const struct pg_app_handlers *handlers,
-		       struct pg_app_server **ret_server, struct pg_error *error)
+		       struct pg_inbox *refusals, struct pg_app_server **ret_server,
+		       struct pg_error *error)
 {
 	struct pg_app_server *server = calloc(1, sizeof(*server));
 	int err;
@@ -423,6 +492,7 @@ int pg_app_server_open(const struct pg_app_config *config, const struct pg_app_h
 	if (!server)
 		return pg_error_set(error, -ENOMEM, "out of memory");
 	server->handlers = *handlers;
+	server->refusals = refusals;
 	server->stop_fd = -1;
 	err = listen_on(server, &config->main, error);
 	for (size_t i = 0; i < config->route_count && !err; i++)

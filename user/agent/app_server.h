@@ -3,13 +3,15 @@
 #define PG_APP_SERVER_H
 
 #include "config.h"
+#include "inbox.h"
 #include "packgate/app.h"
 #include "view.h"
 
 /*
  * The application sockets (DESIGN section 4, "Delivery"), the main one and one for every route:
  * accepts applications, reads their hello and their records in a thread of its own, joins what
- * PG_APP_MORE cut, and answers what is wrong with an error record.
+ * PG_APP_MORE cut, and answers what is wrong with an error record. An application that does not
+ * take its answers is not read from until it does.
  */
 struct pg_app_server;
 
@@ -39,8 +41,10 @@ struct pg_app_handlers {
 
 #define PG_APP_MESSAGE_MAX (16u << 20) /* bytes of a message that an application sends in parts */
 
+/* refusals: where other threads hand what they refused (pg_app_refuse); it outlives the server. */
 int pg_app_server_open(const struct pg_app_config *config, const struct pg_app_handlers *handlers,
-		       struct pg_app_server **ret_server, struct pg_error *error);
+		       struct pg_inbox *refusals, struct pg_app_server **ret_server,
+		       struct pg_error *error);
 void pg_app_server_close(struct pg_app_server *server);
 
 #endif

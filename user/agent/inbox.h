@@ -35,6 +35,7 @@ enum pg_message_kind {
 	PG_MESSAGE_XSK,
 	PG_MESSAGE_LIST,
 	PG_MESSAGE_APP,	      /* a record from an application */
+	PG_MESSAGE_REFUSED,   /* to the application sockets: the record that is refused, and why */
 	PG_MESSAGE_RESERVED,  /* the store's answer */
 	PG_MESSAGE_ENTRANCES, /* to the TCP gateway alone, as are VIEW, APP and STOP */
 	PG_MESSAGE_STOP,
@@ -80,7 +81,9 @@ struct pg_message {
 			uint64_t handle;
 			uint32_t slot;
 			uint32_t stream, message;
-			uint8_t kind; /* enum pg_app_kind */
+			uint32_t endpoint; /* of REFUSED: its id, 0 = not known */
+			uint8_t kind;	   /* enum pg_app_kind */
+			uint8_t transport; /* enum pg_app_transport */
 		} app;
 		struct {
 			uint64_t handle;

@@ -462,7 +462,8 @@ static int start(struct pg_tcp_gateway *gateway, struct pg_error *error)
 	return 0;
 }
 
-int pg_tcp_gateway_open(struct pg_tcp_gateway **ret_gateway, struct pg_error *error)
+int pg_tcp_gateway_open(struct pg_inbox *refusals, struct pg_tcp_gateway **ret_gateway,
+			struct pg_error *error)
 {
 	static const struct pg_view nothing = { .count = 1 };
 	struct pg_tcp_gateway *gateway = calloc(1, sizeof(*gateway));
@@ -471,6 +472,7 @@ int pg_tcp_gateway_open(struct pg_tcp_gateway **ret_gateway, struct pg_error *er
 	if (!gateway)
 		return pg_error_set(error, -ENOMEM, "out of memory");
 	gateway->epoll_fd = -1;
+	gateway->refusals = refusals;
 	gateway->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	gateway->delivery.view = &nothing;
 	gateway->now_ms = clock_ms(CLOCK_MONOTONIC);

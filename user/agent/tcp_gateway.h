@@ -13,8 +13,9 @@
  */
 struct pg_tcp_gateway;
 
-/* Starts the thread, without any entrance. */
-int pg_tcp_gateway_open(struct pg_tcp_gateway **ret_gateway, struct pg_error *error);
+/* Starts the thread, without any entrance. refusals: as pg_app_server_open has them. */
+int pg_tcp_gateway_open(struct pg_inbox *refusals, struct pg_tcp_gateway **ret_gateway,
+			struct pg_error *error);
 /* Closes every connection and listener. NULL is allowed. */
 void pg_tcp_gateway_close(struct pg_tcp_gateway *gateway);
 

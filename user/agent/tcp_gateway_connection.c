@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "app_answers.h"
 #include "cleanup.h"
 #include "log.h"
 #include "packgate/bytes.h"
@@ -646,29 +647,12 @@ void pg_tcp_connections_resume(struct pg_tcp_gateway *gateway)
 /* --- from applications -------------------------------------------------------------------------
  */
 
-static struct pg_app_out *out_of(struct pg_tcp_gateway *gateway, uint64_t connection_id)
+static void refuse(struct pg_tcp_gateway *gateway, const struct pg_tcp_connection *connection,
+		   const struct pg_message *message, const char *why)
 {
-	for (uint32_t i = 0; i < PG_APPS_MAX; i++) {
-		struct pg_app_out *out = gateway->delivery.outs[i];
+	uint32_t endpoint = connection ? view_of(gateway, connection)->id : 0;
 
-		if (out && !out->dead && out->connection->id == connection_id)
-			return out;
-	}
-	return NULL;
-}
-
-static void refuse(struct pg_tcp_gateway *gateway, const struct pg_message *message,
-		   const char *why)
-{
-	struct pg_app_out *out = out_of(gateway, message->app.connection);
-	struct pg_app_record record = {
-		.kind = PG_APP_ERROR,
-		.transport = PG_APP_TCP,
-		.session = pg_be64(message->app.handle),
-		.message = pg_be32(message->app.message),
-	};
-
-	if (!out || pg_app_out_put(out, &record, why, strlen(why)))
+	if (pg_app_refuse(gateway->refusals, message, endpoint, why))
 		gateway->counts.app_events_lost++;
 }
 
@@ -728,7 +712,7 @@ void pg_tcp_connection_record(struct pg_tcp_gateway *gateway, const struct pg_me
 	if (!connection || connection->handle != message->app.handle ||
 	    connection->stream.handshaking ||
 	    !serves(gateway, connection, message->app.connection)) {
-		refuse(gateway, message, "record refused: there is no such session");
+		refuse(gateway, NULL, message, "record refused: there is no such session");
 		return;
 	}
 	switch (message->app.kind) {
@@ -745,5 +729,5 @@ void pg_tcp_connection_record(struct pg_tcp_gateway *gateway, const struct pg_me
 		why = "record refused: a TCP connection has no streams";
 	}
 	if (why)
-		refuse(gateway, message, why);
+		refuse(gateway, connection, message, why);
 }

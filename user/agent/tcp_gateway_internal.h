@@ -92,6 +92,7 @@ struct pg_tcp_gateway {
 	int epoll_fd;
 	int spare_fd; /* given up to refuse a connection when descriptors run out */
 	struct pg_inbox inbox;
+	struct pg_inbox *refusals; /* of the application sockets */
 	struct pg_wheel wheel;
 	uint64_t now_ms;
 	struct pg_delivery delivery;

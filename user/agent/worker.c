@@ -111,6 +111,7 @@ static bool handle(struct pg_worker *worker, struct pg_message *message, int *re
 		break;
 	case PG_MESSAGE_RESERVED:
 		return !pg_worker_reserved(worker, message);
+	case PG_MESSAGE_REFUSED:
 	case PG_MESSAGE_ENTRANCES:
 		break;
 	case PG_MESSAGE_STOP:
@@ -261,6 +262,7 @@ int pg_worker_new(const struct pg_worker_options *options, struct pg_worker **re
 	worker->serves_sockets = options->serves_sockets;
 	worker->table = options->table;
 	worker->store = options->store;
+	worker->refusals = options->refusals;
 	worker->env.ops = &pg_worker_engine_ops;
 	worker->env.options = *options->engine;
 	worker->env.owner = worker;

@@ -24,6 +24,7 @@ struct pg_worker_options {
 	bool serves_sockets; /* reads the kernel UDP sockets of the endpoints */
 	struct pg_session_table *table;
 	struct pg_store *store;
+	struct pg_inbox *refusals; /* of the application sockets: pg_app_refuse */
 	const struct pg_engine_options *engine;
 };
 

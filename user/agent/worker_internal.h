@@ -37,6 +37,7 @@ struct pg_worker {
 	struct pg_worker **peers;
 	uint32_t peer_count;
 	struct pg_inbox inbox;
+	struct pg_inbox *refusals;
 	struct pg_xsk *xsk;
 	pthread_mutex_t xsk_lock; /* against pg_worker_xsk_statistics alone */
 	uint32_t ifindex;
@@ -127,7 +128,7 @@ extern const struct pg_engine_ops pg_worker_engine_ops;
 int pg_worker_add(struct pg_worker *worker, const struct pg_session_add *add);
 int pg_worker_adopt(struct pg_worker *worker, struct pg_entry *entry);
 int pg_worker_close(struct pg_worker *worker, uint32_t session, uint64_t handle, uint8_t code);
-int pg_worker_app_record(struct pg_worker *worker, const struct pg_message *message);
+void pg_worker_app_record(struct pg_worker *worker, const struct pg_message *message);
 /* True when the message went on to the session's owner. */
 bool pg_worker_reserved(struct pg_worker *worker, struct pg_message *message);
 void pg_worker_fire(struct pg_worker *worker, struct pg_entry *entry);

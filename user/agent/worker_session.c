@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "aead.h"
+#include "app_answers.h"
 #include "cleanup.h"
 #include "worker_internal.h"
 
@@ -661,31 +662,16 @@ void pg_worker_hand_over(struct pg_worker *worker, struct pg_entry *entry, uint8
 /* --- posted work -------------------------------------------------------------------------------
  */
 
-/* The place of a connection that serves the session's endpoint, or -ENOENT. */
-static int place_of(struct pg_worker *worker, const struct pg_entry *entry, uint64_t connection)
+/* Whether the connection serves the session's endpoint. */
+static bool serves(struct pg_worker *worker, const struct pg_entry *entry, uint64_t connection)
 {
 	for (uint32_t place = 0; place <= worker->view->route_count; place++) {
 		struct pg_app_out *out = pg_delivery_out(&worker->delivery, entry->endpoint, place);
 
 		if (out && out->connection->id == connection)
-			return place;
+			return true;
 	}
-	return -ENOENT;
-}
-
-static void app_error(struct pg_worker *worker, struct pg_entry *entry, uint32_t place,
-		      const struct pg_message *message, const char *text)
-{
-	struct pg_engine_event event = {
-		.kind = PG_APP_ERROR,
-		.stream = message->app.stream,
-		.message = message->app.message,
-		.bytes = (const uint8_t *)text,
-		.length = strlen(text),
-	};
-
-	if (pg_worker_put(worker, entry, place, &event))
-		worker->counts.app_events_lost++;
+	return false;
 }
 
 const char *pg_worker_send_refusal(int err)
@@ -734,23 +720,30 @@ static const char *app_do(struct pg_worker *worker, struct pg_entry *entry,
 	}
 }
 
-int pg_worker_app_record(struct pg_worker *worker, const struct pg_message *message)
+/* NULL, or why it is refused. */
+static const char *take_app_record(struct pg_worker *worker, const struct pg_message *message,
+				   uint32_t *ret_endpoint)
 {
 	struct pg_entry *entry = pg_worker_entry(worker, message->app.slot);
 	const char *refusal;
-	int place;
 
-	if (!entry || entry->engine.handle != message->app.handle || entry->linger_until_ms)
-		return -ENOENT;
-	place = place_of(worker, entry, message->app.connection);
-	if (place < 0)
-		return -EPERM;
+	if (!entry || entry->engine.handle != message->app.handle || entry->linger_until_ms ||
+	    !serves(worker, entry, message->app.connection))
+		return "record refused: there is no such session";
+	*ret_endpoint = worker->view->endpoints[entry->endpoint].id;
 	pg_worker_touch(worker, entry);
 	refusal = app_do(worker, entry, message);
-	if (refusal)
-		app_error(worker, entry, place, message, refusal);
 	pg_worker_after(worker, entry);
-	return 0;
+	return refusal;
+}
+
+void pg_worker_app_record(struct pg_worker *worker, const struct pg_message *message)
+{
+	uint32_t endpoint = 0;
+	const char *refusal = take_app_record(worker, message, &endpoint);
+
+	if (refusal && pg_app_refuse(worker->refusals, message, endpoint, refusal))
+		worker->counts.app_events_lost++;
 }
 
 bool pg_worker_reserved(struct pg_worker *worker, struct pg_message *message)
