@@ -13,10 +13,11 @@ import struct
 import sys
 
 import witness
+import witness_handshake
 from lab import Lab, require_root, wait_until
 from lab_report import Report, expect, expect_equal
 from lab_session import configuration, endpoint
-from lab_wire import ETH_P_IPV4, ETH_P_IPV6, Wire, ethernet, ipv4, ipv6, packed, udp
+from lab_wire import ETH_P_IPV4, ETH_P_IPV6, Peer, Wire, ethernet, ipv4, ipv6, packed, udp
 
 DROPS, REJECTED = "packgate_gate_drops_total", "packgate_frames_rejected_total"
 RATE = 25
@@ -35,12 +36,20 @@ class Side:
     """One lab with its agent, and what its counters said last."""
 
     def __init__(self, lab, limits, **more):
-        self.lab, self.sent = lab, 0
+        self.lab, self.sent, self.more = lab, 0, dict(more, limits=limits)
         lab.__enter__()
-        self.agent = lab.agent(configuration(ENDPOINTS, limits=limits, **more))
+        self.agent = lab.agent({})
+        done = self.agent.packgate("keygen", self.agent.path("server.key"))
+        expect_equal(done.code, 0, "keygen")
+        self.public = bytes.fromhex(done.out.strip())
+        self.configure("never")
         self.agent.start()
         self.wire = Wire(lab)
         self.last = self.agent.scrape()
+
+    def configure(self, cookie):
+        handshake = {"key": self.agent.path("server.key"), "tokens": "none", "cookie": cookie}
+        self.agent.write_config(configuration(ENDPOINTS, handshake=handshake, **self.more))
 
     def send(self, source, sport, where, payload):
         ends = packed(source), packed(where.target)
@@ -55,7 +64,8 @@ class Side:
     def seen(metrics):
         """How many datagrams have been judged: by the gate alone, or by the agent."""
         return sum(metrics.total(name) for name in
-                   (DROPS, "packgate_gate_acks_total", "packgate_frames_received_total"))
+                   (DROPS, "packgate_gate_acks_total", "packgate_gate_cookies_total",
+                    "packgate_frames_received_total"))
 
     def verdict(self):
         """{reason: count} of what was sent since the last call, gate and agent together."""
@@ -243,6 +253,94 @@ def check_rate(pair):
     pair.demand({"no_session": 1}, client, other.ping(), source="10.77.0.89")
 
 
+class Shakehands:
+    """Clients of one source and one side that ask once each."""
+
+    def __init__(self, side, where, source):
+        self.side, self.where, self.source = side, where, source
+        self.wire = Wire(side.lab)
+
+    def send(self, count, cookie=b"", version=1):
+        """Questions that cost the server nothing: none of their messages 1 can be opened."""
+        for number in range(count):
+            opening = witness_handshake.Opening(self.side.public, client=0x2001 + number,
+                                                version=version)
+            opening.message = bytes(len(opening.message))
+            opening.cookie = cookie or opening.cookie
+            self.side.send(self.source, 31, self.where, opening.shakehand())
+
+    def total(self, *names):
+        return sum(self.side.agent.scrape().total(name) for name in names)
+
+
+def flood(side, where, source, **more):
+    """What a side makes of four times as many shakehands as a source may send a second."""
+    Shakehands(side, where, source).send(4 * RATE, **more)
+    return side.verdict()
+
+
+def expect_limited(moved, reason):
+    expect_equal(set(moved), {reason, "rate_limited"}, "reasons of the flood")
+    expect_equal(sum(moved.values()), 4 * RATE, "shakehands counted")
+    expect(RATE <= moved[reason] <= 3 * RATE, "%r of %d a second", moved, RATE)
+
+
+def check_shakehand_rate(pair):
+    """Shakehands take from the bucket that unmatched frames take from, whatever becomes of them."""
+    other = witness.Session(bytes(32), 0x4444, 0x4446)
+    for number, name in enumerate(("game", "six")):
+        where = pair.clients[name].where
+        for side in pair.sides:
+            source = ("fd77::3:%x" if where.ipv6 else "10.77.0.%d") % (90 + number)
+            expect_limited(flood(side, where, source), "handshake_key")
+            for _ in range(4 * RATE):
+                side.send(source, 32, where, other.data(b"more"))
+            moved = side.verdict()
+            expect(moved.get("rate_limited", 0) >= 2 * RATE, "no bucket in common: %r", moved)
+            # an IPv6 source is a /64
+            beside = "fd77:0:0:1::9" if where.ipv6 else "10.77.0.99"
+            Shakehands(side, where, beside).send(1, version=2)
+            expect_equal(side.verdict(), {"handshake_version": 1}, "another source")
+
+
+def check_shakehand_order(pair):
+    """What is not valid is not counted against its source, as in the gate."""
+    where = pair.clients["game"].where
+    for side in pair.sides:
+        opening = witness_handshake.Opening(side.public, client=0x2001)
+        for _ in range(4 * RATE):
+            side.send("10.77.0.93", 33, where, opening.shakehand()[:-1])
+        expect_equal(side.verdict(), {"length_mismatch": 4 * RATE}, "reasons")
+        Shakehands(side, where, "10.77.0.93").send(1)
+        expect_equal(side.verdict(), {"handshake_key": 1}, "one that is valid")
+
+
+def check_cookie_rate(pair):
+    """While cookies are due, only shakehands with a good one take from the bucket."""
+    where, counters = pair.clients["game"].where, ("packgate_gate_cookies_total",
+                                                   "packgate_cookies_sent_total")
+    for side in pair.sides:
+        side.configure("always")
+        side.agent.cli_ok("reload")
+        source = "10.77.0.94"
+        asked = Shakehands(side, where, source)
+        before, side.last = asked.total(*counters), side.agent.scrape()
+        asked.send(4 * RATE)
+        wait_until(lambda: asked.total(*counters) == before + 4 * RATE, 3, "the cookies")
+        moved = side.verdict()
+        expect("rate_limited" not in moved and "handshake_key" not in moved, "%r", moved)
+        opening = witness_handshake.Opening(side.public, client=0x2001)
+        peer = Peer(side.wire, opening, source, 31, where.target, where.port)
+        peer.send(opening.shakehand())
+        peer.expect((witness.HANDSHAKE, 0, None))
+        expect(opening.cookie != witness_handshake.NO_COOKIE, "no cookie came")
+        side.sent, side.last = 0, side.agent.scrape()
+        opening.message = bytes(len(opening.message))
+        for _ in range(4 * RATE):
+            side.send(source, 31, where, opening.shakehand())
+        expect_limited(side.verdict(), "handshake_key")
+
+
 # --- noise ---------------------------------------------------------------------------------------
 
 def noise_frame(rng, session, streams):
@@ -308,11 +406,14 @@ def checks(report, xdp, plain):
     for name, function in (("order of the rules", check_order), ("streams", check_streams),
                            ("fragments", check_fragments), ("policy newest", check_newest),
                            ("roaming", check_roaming), ("unmatched frames", check_unmatched),
-                           ("rate of a source", check_rate), ("long datagrams", check_long)):
+                           ("rate of a source", check_rate), ("long datagrams", check_long),
+                           ("rate of shakehands", check_shakehand_rate),
+                           ("shakehands that are not valid", check_shakehand_order)):
         report.check(name, function, pair)
     for name in ("game", "open", "newest"):
         report.check("noise at " + name, check_noise, pair, name)
     report.check("datagrams above 2048 bytes", check_longest, plain)
+    report.check("rate of shakehands with cookies", check_cookie_rate, pair)
 
 
 def main():

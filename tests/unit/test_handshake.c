@@ -135,6 +135,7 @@ struct fixture {
 	struct pg_noise_key *keys[3]; /* the third is none of the server's */
 	struct pg_cookie_subject from;
 	uint64_t now_ms;
+	bool cookie_due, asks_cookie; /* told to the server; what it said of the last shakehand */
 	bool guard;
 	uint8_t policy;
 
@@ -240,12 +241,14 @@ static enum pg_drop take(struct fixture *f, const uint8_t *bytes, uint32_t n)
 		.endpoint = "game",
 		.policy = f->policy,
 		.guard = f->guard,
+		.cookie_due = f->cookie_due,
 		.now_ms = f->now_ms,
 		.unix_ms = UNIX_MS + f->now_ms,
 	};
 	enum pg_drop drop;
 
 	assert_int_equal(pg_frame_check(bytes, bytes + n, n, PG_C2S, f->guard, &frame), 0);
+	f->asks_cookie = pg_handshake_server_asks_cookie(f->server, &question);
 	drop = pg_handshake_server_take(f->server, &question, f->answer, &f->answer_bytes);
 	assert_true(f->answer_bytes <= n);
 	if (f->answer_bytes) {
@@ -687,6 +690,27 @@ static void test_cookie(void **state)
 	assert_int_equal(pg_handshake_server_counters(f->server)->cookies_sent, 2);
 }
 
+/* One that its caller says is due, and what is known of a shakehand before it is taken. */
+static void test_cookie_due(void **state)
+{
+	struct fixture *f = *state;
+	struct pg_handshake_client client;
+	uint32_t n;
+
+	assert_int_equal(ask(f, &client, f->keys[0], "good", 1), 0);
+	assert_false(f->asks_cookie);
+	pg_handshake_client_done(&client);
+	f->cookie_due = true;
+	assert_int_equal(ask(f, &client, f->keys[0], "good", 1), PG_DROP_COOKIE_DUE);
+	assert_true(f->asks_cookie);
+	assert_int_equal(receive(f, &client), -EINPROGRESS);
+	n = poll(f, &client);
+	assert_true(n > 0);
+	assert_int_equal(take(f, client.frame, n), 0);
+	assert_false(f->asks_cookie);
+	pg_handshake_client_done(&client);
+}
+
 static void test_cookie_auto(void **state)
 {
 	struct fixture *f = *state;
@@ -844,6 +868,7 @@ int main(void)
 		SERVED(test_rate),
 		SERVED(test_ready_room),
 		SERVED(test_cookie),
+		SERVED(test_cookie_due),
 		SERVED(test_cookie_auto),
 		SERVED(test_client_retries),
 		SERVED(test_client_forged),

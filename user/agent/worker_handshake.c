@@ -176,6 +176,18 @@ static void want_cookies(struct pg_worker *worker)
 	worker->table->maps->shared->cookie_due = 1;
 }
 
+/*
+ * The gate's rule for what came to a socket: its source's bucket decides, and one that is asked for
+ * a cookie takes nothing from it, so that a flood does not shut out its alleged source.
+ */
+static bool beyond_rate(struct pg_worker *worker, const struct pg_shakehand *question,
+			const struct datagram *datagram)
+{
+	return datagram->endpoint && !datagram->hops &&
+	       !pg_handshake_server_asks_cookie(worker->handshakes, question) &&
+	       pg_worker_unmatched(worker, datagram) == PG_DROP_RATE_LIMITED;
+}
+
 static void serve(struct pg_worker *worker, struct datagram *datagram, uint16_t index)
 {
 	const struct pg_view_endpoint *endpoint = &worker->view->endpoints[index];
@@ -195,6 +207,7 @@ static void serve(struct pg_worker *worker, struct datagram *datagram, uint16_t 
 			.endpoint_index = index,
 			.policy = endpoint->policy,
 			.guard = endpoint->guard,
+			.cookie_due = worker->table->maps->shared->cookie_due,
 			.now_ms = worker->env.now_ms,
 			.unix_ms = worker->env.unix_ms,
 		},
@@ -203,6 +216,10 @@ static void serve(struct pg_worker *worker, struct datagram *datagram, uint16_t 
 	enum pg_drop drop;
 	uint32_t bytes, to;
 
+	if (beyond_rate(worker, &arrival.question, datagram)) {
+		pg_worker_reject(worker, NULL, PG_DROP_RATE_LIMITED);
+		return;
+	}
 	to = pg_handshake_digest(worker->view->handshake->seed, &arrival.question) %
 	     worker->peer_count;
 	if (to != worker->index && !datagram->hops) {

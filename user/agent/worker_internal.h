@@ -90,6 +90,8 @@ void pg_worker_touch(struct pg_worker *worker, struct pg_entry *entry);
 /* Judges the frame as one of this endpoint, whose guard says whether one is due; fills it in. */
 enum pg_drop pg_worker_validate(struct pg_worker *worker, struct datagram *datagram,
 				uint16_t endpoint);
+/* The reason for a frame that matches no session: within its source's rate, or beyond. */
+enum pg_drop pg_worker_unmatched(struct pg_worker *worker, const struct datagram *datagram);
 /* Takes datagram into the batch; its frame, source and route are filled but for the session. */
 void pg_worker_take(struct pg_worker *worker, struct datagram *datagram);
 /* Opens and applies what is pending. */

@@ -58,8 +58,7 @@ enum pg_drop pg_worker_validate(struct pg_worker *worker, struct datagram *datag
 			      view->guard, &datagram->frame);
 }
 
-/* The reason for a frame that matches no session: within its source's rate, or beyond. */
-static enum pg_drop unmatched(struct pg_worker *worker, const struct datagram *datagram)
+enum pg_drop pg_worker_unmatched(struct pg_worker *worker, const struct datagram *datagram)
 {
 	uint32_t rate = worker->table->maps->shared->unmatched_rate;
 
@@ -82,7 +81,7 @@ static enum pg_drop session_lives(struct pg_worker *worker, const struct datagra
 
 	if (__atomic_load_n(&line->id, __ATOMIC_ACQUIRE) != datagram->frame.session ||
 	    __atomic_load_n(&line->endpoint, __ATOMIC_RELAXED) != datagram->endpoint)
-		return unmatched(worker, datagram);
+		return pg_worker_unmatched(worker, datagram);
 	state = __atomic_load_n(&line->state, __ATOMIC_RELAXED);
 	return state == PG_SESSION_READY || state == PG_SESSION_OPEN ? PG_DROP_NONE
 								     : PG_DROP_SESSION_STATE;

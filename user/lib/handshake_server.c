@@ -341,18 +341,18 @@ static enum pg_drop answer_busy(struct pg_handshake_server *server, const struct
 	return PG_DROP_HANDSHAKE_BUSY;
 }
 
-static struct pg_cookie_subject subject_of(const struct attempt *attempt)
+static struct pg_cookie_subject subject_of(const struct pg_shakehand *question)
 {
-	struct pg_cookie_subject subject = attempt->question->from;
+	struct pg_cookie_subject subject = question->from;
 
-	subject.client_id_be = pg_be16(attempt->client_id);
+	subject.client_id_be = pg_be16(question->frame->session >> 16);
 	return subject;
 }
 
 static enum pg_drop answer_cookie(struct pg_handshake_server *server, const struct attempt *attempt,
 				  struct answer *answer)
 {
-	struct pg_cookie_subject subject = subject_of(attempt);
+	struct pg_cookie_subject subject = subject_of(attempt->question);
 
 	answer->bytes[AT_PAYLOAD] = PG_HANDSHAKE_COOKIE;
 	pg_cookie_make(server->rules.secrets, &subject, answer->bytes + AT_PAYLOAD + 1);
@@ -535,12 +535,14 @@ static enum pg_drop open_session(struct pg_handshake_server *server, const struc
 	return drop;
 }
 
-static bool has_cookie(struct pg_handshake_server *server, const struct attempt *attempt)
+bool pg_handshake_server_asks_cookie(const struct pg_handshake_server *server,
+				     const struct pg_shakehand *question)
 {
-	struct pg_cookie_subject subject = subject_of(attempt);
+	struct pg_cookie_subject subject = subject_of(question);
 
-	return pg_cookie_check(server->rules.secrets, &subject,
-			       attempt->payload + PG_SHAKEHAND_AT_COOKIE);
+	return (question->cookie_due || pg_handshake_server_demands(server, question->now_ms)) &&
+	       !pg_cookie_check(server->rules.secrets, &subject,
+				question->bytes + AT_PAYLOAD + PG_SHAKEHAND_AT_COOKIE);
 }
 
 enum pg_drop pg_handshake_server_take(struct pg_handshake_server *server,
@@ -568,8 +570,7 @@ enum pg_drop pg_handshake_server_take(struct pg_handshake_server *server,
 	place = find(server, attempt.digest);
 	if (place != NONE)
 		drop = answer_repeat(server, &server->entries[place], &attempt, &answer);
-	else if (pg_handshake_server_demands(server, question->now_ms) &&
-		 !has_cookie(server, &attempt))
+	else if (pg_handshake_server_asks_cookie(server, question))
 		drop = answer_cookie(server, &attempt, &answer);
 	else
 		drop = open_session(server, &attempt, &answer);

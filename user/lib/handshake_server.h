@@ -50,6 +50,7 @@ struct pg_shakehand {
 	uint32_t endpoint_index;       /* the caller's */
 	uint8_t policy;		       /* of the session, 0 or 1 */
 	bool guard;
+	bool cookie_due;  /* it must carry a cookie, whatever this server has seen */
 	uint64_t now_ms;  /* monotonic */
 	uint64_t unix_ms; /* Unix time */
 };
@@ -136,6 +137,13 @@ uint64_t pg_handshake_server_timer(struct pg_handshake_server *server, uint64_t 
 uint32_t pg_handshake_server_half_open(const struct pg_handshake_server *server);
 const struct pg_handshake_counters *
 pg_handshake_server_counters(const struct pg_handshake_server *server);
+
+/*
+ * Whether it must carry a cookie, and carries none that is good. pg_handshake_server_take answers
+ * with a cookie then, unless message 1 was answered before.
+ */
+bool pg_handshake_server_asks_cookie(const struct pg_handshake_server *server,
+				     const struct pg_shakehand *question);
 
 /* Whether a shakehand must carry a cookie now. */
 bool pg_handshake_server_demands(const struct pg_handshake_server *server, uint64_t now_ms);
