@@ -32,8 +32,10 @@ from lab_wire import Wire
 
 DOC = os.path.join(ROOT, "docs", "control-api.md")
 GAME, COUNTED = endpoint("game", 4000), endpoint("news", 4001, guard="off", policy="monotonic")
-VERBS = ("status", "attach", "confirm", "detach", "reload", "endpoint list", "session add",
-         "session list", "session show", "session close", "stream list", "listeners", "drops",
+CHAT = endpoint("chat", 4009, format="message")
+ENTRANCE = {"name": "chat-tcp", "endpoint": "chat", "port": 4008}
+VERBS = ("status", "attach", "confirm", "detach", "reload", "endpoint list", "entrance list",
+         "session add", "session list", "session show", "session close", "stream list", "listeners", "drops",
          "metrics", "keygen", "token mint", "token verify", "doctor", "decode", "ping", "connect", "perf", "demo")
 DONE, FAILED, USAGE, UNREACHABLE = range(4)
 BODY_MAX, HEADERS_MAX, CLIENTS_MAX, FOLLOWERS_MAX = 1 << 20, 16 << 10, 64, 8
@@ -134,7 +136,8 @@ class Bench:
 
     def __init__(self, lab):
         self.lab = lab
-        self.agent = lab.agent(configuration([GAME, COUNTED])).start()
+        self.agent = lab.agent(configuration([GAME, COUNTED, CHAT],
+                                             tcp_entrances=[ENTRANCE])).start()
         self.wire = Wire(lab)
         self.sessions = Sessions(lab, self.agent, self.wire)
         self.peer = self.sessions.new(GAME)
@@ -180,7 +183,7 @@ def check_documented_keys(bench):
         check_keys(route, tree)
         checked.add(route)
 
-    for path in ("status", "interfaces", "endpoints", "sessions", "streams", "listeners",
+    for path in ("status", "interfaces", "endpoints", "entrances", "sessions", "streams", "listeners",
                  "listeners/explain", "drops"):
         check("GET /v1/" + path, get(agent, "/v1/" + path))
     check("GET /v1/sessions/ID", get(agent, "/v1/sessions/" + bench.id))
@@ -215,6 +218,7 @@ def check_json_is_the_api(bench):
     """--json prints what the API answers, before and after the verb."""
     agent = bench.agent
     for words, path in ((["endpoint", "list"], "endpoints"), (["stream", "list"], "streams"),
+                        (["entrance", "list"], "entrances"),
                         (["session", "show", bench.id], "sessions/" + bench.id),
                         (["session", "list", "--endpoint", "news"], "sessions?endpoint=news"),
                         (["stream", "list", "--session", bench.id],
@@ -234,6 +238,7 @@ def check_tables(bench):
     agent = bench.agent
     for words, wanted in ((["status"], [bench.lab.server_if, "instance " + agent.instance]),
                           (["endpoint", "list"], ["NAME", "game", "news", "monotonic"]),
+                          (["entrance", "list"], ["A SOURCE", "chat-tcp", "4008", "10000"]),
                           (["session", "list"], ["SESSION", bench.id, "ready"]),
                           (["session", "show", bench.id], ["session ", bench.id, "guard "]),
                           (["stream", "list"], [bench.id, str(bench.stream), "reliable"]),
@@ -248,7 +253,7 @@ def check_tables(bench):
     lines = agent.cli_ok("endpoint", "list").out.splitlines()
     column = lines[0].index("PORT") + len("PORT")
     for line in lines[1:]:
-        expect(re.search(r"\b400[01]$", line[:column]), "the port is not to the right: %s", line)
+        expect(re.search(r"\b400[019]$", line[:column]), "the port is not to the right: %s", line)
 
 
 # --- wrong usage and exit codes ------------------------------------------------------------------
@@ -575,9 +580,9 @@ def check_reload(bench):
     done = agent.cli("reload")
     expect(done.code == FAILED and "limitz" in done.err and
            "%s:%d" % (agent.config, good.count("\n") + 1) in done.err, "%r", done.err)
-    expect_equal(len(get(agent, "/v1/endpoints")["endpoints"]), 2, "endpoints after a bad file")
-    more = good.replace("endpoints:\n", "endpoints:\n  - name: more\n    port: 4009\n")
-    for text, sentence, count in ((more, "1 added", 3), (good, "1 removed", 2)):
+    expect_equal(len(get(agent, "/v1/endpoints")["endpoints"]), 3, "endpoints after a bad file")
+    more = good.replace("endpoints:\n", "endpoints:\n  - name: more\n    port: 4019\n")
+    for text, sentence, count in ((more, "1 added", 4), (good, "1 removed", 3)):
         with open(agent.config, "w", encoding="ascii") as file:
             file.write(text)
         expect(sentence in agent.cli_ok("reload").out, sentence)

@@ -3,6 +3,7 @@
 """The TCP entrances: messages in any segmentation, half-close, slow readers, bounds, TLS."""
 
 import random
+import re
 import resource
 import select
 import socket
@@ -25,13 +26,18 @@ QUIET = endpoint("quiet", 4002, deliver="discard", format="message")
 GAME = endpoint("game", 4003, deliver="app", format="message")
 LONELY = endpoint("lonely", 4004, deliver="app", format="message")
 ENTRANCES = (
-    {"name": "echo", "endpoint": "echo", "port": 5000, "max_connections": 1000},
+    {"name": "echo", "endpoint": "echo", "port": 5000, "max_connections": 1000,
+     "max_connections_per_source": 1000},
     {"name": "echo6", "endpoint": "echo", "port": 5000, "address": "::"},
     {"name": "quiet", "endpoint": "quiet", "port": 5002},
-    {"name": "game", "endpoint": "game", "port": 5003, "max_connections": 1000},
+    {"name": "game", "endpoint": "game", "port": 5003, "max_connections": 1000,
+     "max_connections_per_source": 1000},
     {"name": "lonely", "endpoint": "lonely", "port": 5004},
     {"name": "small", "endpoint": "echo", "port": 5005, "max_connections": 3},
     {"name": "idle", "endpoint": "echo", "port": 5006, "idle_seconds": 1},
+    {"name": "fair", "endpoint": "echo", "port": 5007, "max_connections_per_source": 2},
+    {"name": "fair6", "endpoint": "echo", "port": 5007, "address": "::", "max_connections": 4,
+     "max_connections_per_source": 2},
 )
 FENCE = m.message(77777)
 CONNECTIONS = 10000
@@ -57,12 +63,14 @@ class Bench:
 class Client:
     """A TCP connection from the client's namespace."""
 
-    def __init__(self, lab, port, address=SERVER_IPV4, window=None, context=None):
+    def __init__(self, lab, port, address=SERVER_IPV4, window=None, context=None, source=None):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = in_namespace(lab.client, socket.socket, family, socket.SOCK_STREAM)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if window:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.settimeout(5)
         self.socket.connect((address, port))
         if context:
@@ -256,6 +264,90 @@ def check_limit(bench):
     clients[-1].expect(m.ANSWER)
     for client in clients:
         client.socket.close()
+
+
+def expect_refused(bench, *where, source):
+    """The connection is reset at once."""
+    try:
+        with bench.connect(*where, source=source) as client:
+            client.expect_end()
+    except ConnectionResetError:
+        pass
+
+
+def enter(bench, *where, source):
+    client = bench.connect(*where, source=source)
+    client.send(m.HEARTBEAT)
+    client.expect(m.ANSWER)
+    return client
+
+
+def client_addresses(bench):
+    """Addresses of the client's host: two IPv4, two of one IPv6 /64, one of another."""
+    lab = bench.lab
+    found = ["10.77.0.201", "10.77.0.202", "fd77::201", "fd77::202", "fd77:0:0:1::201"]
+    for address in found:
+        run("ip", "-n", lab.client, "address", "add", address + ("/64" if ":" in address else "/24"),
+            "dev", lab.client_if, *(["nodad"] if ":" in address else []))
+    run("ip", "-n", lab.server, "-6", "route", "add", "fd77:0:0:1::/64", "dev", lab.server_if)
+    return found
+
+
+def check_source_limit(bench):
+    """A source has its share, whatever others have; one that leaves makes room in it."""
+    first, second, one6, same6, other6 = client_addresses(bench)
+    before = bench.agent.scrape()
+    refused = "packgate_tcp_entrance_refused_total"
+    clients = [enter(bench, 5007, source=first) for _ in range(2)]
+    expect_refused(bench, 5007, source=first)
+    expect_refused(bench, 5007, source=first)
+    clients += [enter(bench, 5007, source=second) for _ in range(2)]
+    expect_refused(bench, 5007, source=second)
+    expect_equal(bench.moved(refused, before, entrance="fair", reason="source"), 3, "refused")
+    six = (5007, SERVER_IPV6)
+    clients += [enter(bench, *six, source=one6), enter(bench, *six, source=same6)]
+    expect_refused(bench, *six, source=one6)
+    clients.append(enter(bench, *six, source=other6))
+    clients.append(enter(bench, *six, source=other6))
+    expect_refused(bench, *six, source=other6)
+    expect_equal(bench.moved(refused, before, entrance="fair6", reason="source"), 1, "of a /64")
+    expect_equal(bench.moved(refused, before, entrance="fair6", reason="full"), 1, "full")
+    clients.pop(0).socket.close()
+    wait_until(lambda: bench.agent.scrape().total("packgate_tcp_entrance_connections",
+                                                  entrance="fair") == 3, 3, "room")
+    clients.append(enter(bench, 5007, source=first))
+    expect_equal(bench.moved(refused, before), 5, "refused in all")
+
+    def said():
+        """The log names the source and its limit; of many refusals in a second it leaves some out."""
+        expect_refused(bench, 5007, source=first)
+        return re.search(r"entrance fair: connection from %s:\d+ refused: "
+                         r".*max_connections_per_source already \(2\)" % re.escape(first),
+                         bench.agent.stderr(100000))
+
+    wait_until(said, 5, "the log to name the source", 0.1)
+    for client in clients:
+        client.socket.close()
+
+
+def check_entrance_list(bench):
+    """What the limits did, by reason, over the control API and for people."""
+    rows = {row["name"]: row for row in bench.agent.cli_ok("entrance", "list", "--json").json
+            ["entrances"]}
+    fair = rows["fair6"]
+    expect_equal({key: fair[key] for key in ("endpoint", "address", "port", "tls", "connections",
+                                             "max_connections", "max_connections_per_source",
+                                             "accepted")},
+                 {"endpoint": "echo", "address": "::", "port": 5007, "tls": False,
+                  "connections": 0, "max_connections": 4, "max_connections_per_source": 2,
+                  "accepted": 4}, "the row of an entrance")
+    refused = {row["reason"]: row["connections"] for row in fair["refused"]}
+    expect_equal(refused, {"full": 1, "source": 1, "descriptors": 0, "memory": 0}, "refused")
+    expect_equal(sum(row["connections"] for row in fair["closed"]), 4, "closed")
+    out = bench.agent.cli_ok("entrance", "list").out
+    for text in ("A SOURCE", "fair6", "full 1, source 1"):
+        expect(text in out, "%r is not in %s", text, out)
+    expect(list(rows) == [row["name"] for row in ENTRANCES], "entrances: %s", ", ".join(rows))
 
 
 def check_idle(bench):
@@ -664,6 +756,8 @@ def checks(bench, report):
     report.check("reset", check_reset, bench)
     report.check("slow reader", check_slow_reader, bench)
     report.check("connections are bounded", check_limit, bench)
+    report.check("limit of a source", check_source_limit, bench)
+    report.check("entrance list", check_entrance_list, bench)
     report.check("idle connections end", check_idle, bench)
     report.check("its listeners are seen", check_listeners, bench)
     report.check("the endpoint's sessions", check_udp_beside, bench)

@@ -685,6 +685,12 @@ static const struct bad_row bad_texts[] = {
 	{ "entrance for nobody",
 	  MESSAGES "- { name: e, endpoint: a, port: 1, max_connections: 0 }\n", 4,
 	  "max_connections" },
+	{ "entrance for no source",
+	  MESSAGES "- { name: e, endpoint: a, port: 1, max_connections_per_source: 0 }\n", 4,
+	  "max_connections_per_source" },
+	{ "entrance for a source of too many",
+	  MESSAGES "- { name: e, endpoint: a, port: 1, max_connections_per_source: 1048577 }\n", 4,
+	  "max_connections_per_source" },
 	{ "entrance never idle", MESSAGES "- { name: e, endpoint: a, port: 1, idle_seconds: 0 }\n",
 	  4, "idle_seconds" },
 	{ "tls without a key",
@@ -1117,6 +1123,7 @@ static void test_entrances(void **state)
 		MESSAGES
 		"- { name: plain, endpoint: a, port: 4000 }\n"
 		"- { name: tls, endpoint: a, address: \"::\", port: 4000, max_connections: 7,\n"
+		"    max_connections_per_source: 3,\n"
 		"    idle_seconds: 9, tls: { certificate: /c.pem, key: /k.pem } }\n");
 	const struct pg_entrance_config *row = config->entrances;
 
@@ -1126,10 +1133,12 @@ static void test_entrances(void **state)
 	assert_int_equal(row[0].port, 4000);
 	assert_true(pg_address_is_ipv4(&row[0].address) && pg_address_is_any(&row[0].address));
 	assert_int_equal(row[0].max_connections, 10000);
+	assert_int_equal(row[0].max_connections_per_source, 256);
 	assert_int_equal(row[0].idle_seconds, 60);
 	assert_string_equal(row[0].tls.certificate, "");
 	assert_false(pg_address_is_ipv4(&row[1].address));
 	assert_int_equal(row[1].max_connections, 7);
+	assert_int_equal(row[1].max_connections_per_source, 3);
 	assert_int_equal(row[1].idle_seconds, 9);
 	assert_string_equal(row[1].tls.certificate, "/c.pem");
 	assert_string_equal(row[1].tls.key, "/k.pem");

@@ -243,15 +243,30 @@ enum pg_tcp_close {
 
 #define PG_TCP_CLOSE_SLOTS 16
 
+/* Why a TCP connection was refused, which resets it: X(NAME, number, label, help). */
+#define PG_TCP_REFUSALS(X)                                                               \
+	X(FULL, 0, "full", "the entrance has max_connections already")                   \
+	X(SOURCE, 1, "source", "its address has max_connections_per_source already")     \
+	X(DESCRIPTORS, 2, "descriptors", "the agent has no open file left: LimitNOFILE") \
+	X(MEMORY, 3, "memory", "no memory, or 1048576 connections at all entrances")
+
+enum pg_tcp_refusal {
+#define PG_X(name, number, ...) PG_TCP_REFUSAL_##name = number,
+	PG_TCP_REFUSALS(PG_X)
+#undef PG_X
+};
+
+#define PG_TCP_REFUSAL_SLOTS 8
+
 struct pg_tcp_entrance {
 	char name[PG_CONFIG_NAME_MAX];
 	char endpoint[PG_CONFIG_NAME_MAX];
 	struct pg_peer listen;
 	bool tls;
-	uint32_t connections, max_connections;
+	uint32_t connections, max_connections, max_per_source;
 	uint64_t accepted;
-	uint64_t refused; /* beyond max_connections, or for want of descriptors or memory */
-	uint64_t stalls;  /* times a message had to wait for its application */
+	uint64_t stalls; /* times a message had to wait for its application */
+	uint64_t refused[PG_TCP_REFUSAL_SLOTS];
 	uint64_t closed[PG_TCP_CLOSE_SLOTS];
 	uint64_t malformed[PG_MALFORMED_SLOTS];
 };

@@ -9,6 +9,7 @@
 #define PG_CONTROL_ROUTES(X)                                                \
 	X("GET", "/v1/status", NULL, pg_control_status)                     \
 	X("GET", "/v1/endpoints", NULL, pg_control_endpoints)               \
+	X("GET", "/v1/entrances", NULL, pg_control_entrances)               \
 	X("GET", "/v1/sessions", "endpoint", pg_control_sessions)           \
 	X("POST", "/v1/sessions", NULL, pg_control_session_add)             \
 	X("GET", "/v1/sessions/{}", NULL, pg_control_session_show)          \

@@ -407,6 +407,26 @@ static void write_connections(const struct exposition *e, const struct family *f
 	}
 }
 
+static void write_per_source(const struct exposition *e, const struct family *family)
+{
+	for (size_t i = 0; i < e->snapshot->entrance_count; i++)
+		SAMPLE(e, family, e->snapshot->entrances[i].max_per_source,
+		       LABEL("entrance", e->snapshot->entrances[i].name));
+}
+
+static void write_tcp_refused(const struct exposition *e, const struct family *family)
+{
+	for (size_t i = 0; i < e->snapshot->entrance_count; i++) {
+		const struct pg_tcp_entrance *row = &e->snapshot->entrances[i];
+
+#define PG_X(name_, number, label, help)        \
+	SAMPLE(e, family, row->refused[number], \
+	       LABEL("entrance", row->name) LABEL("reason", label));
+		PG_TCP_REFUSALS(PG_X)
+#undef PG_X
+	}
+}
+
 static void write_tcp_closed(const struct exposition *e, const struct family *family)
 {
 	for (size_t i = 0; i < e->snapshot->entrance_count; i++) {
@@ -672,8 +692,11 @@ static const struct family families[] = {
 	  write_connections, 0 },
 	{ "tcp_entrance_connections_limit", GAUGE, "", "entrance",
 	  "connections that the entrance may have", write_connections, 1 },
+	{ "tcp_entrance_connections_per_source_limit", GAUGE, "", "entrance",
+	  "connections that one IPv4 address or IPv6 /64 may have", write_per_source, 0 },
 	ENTRANCE(accepted, "connections accepted"),
-	ENTRANCE(refused, "connections refused: beyond max_connections, or no descriptor left"),
+	{ "tcp_entrance_refused", COUNTER, "", "entrance,reason",
+	  "connections refused when they came", write_tcp_refused, 0 },
 	ENTRANCE(stalls, "times a message had to wait for its application"),
 	{ "tcp_entrance_closed", COUNTER, "", "entrance,reason", "connections that ended",
 	  write_tcp_closed, 0 },
@@ -761,6 +784,16 @@ void pg_metrics_expose(const struct pg_metrics_snapshot *snapshot, FILE *file)
 
 /* --- docs/metrics.md ---------------------------------------------------------------------------
  */
+
+static void write_refusals(FILE *file)
+{
+	fputs("\n## Reasons of `packgate_tcp_entrance_refused_total`\n\n"
+	      "| reason | meaning |\n|---|---|\n",
+	      file);
+#define PG_X(name, number, label, help) fprintf(file, "| `%s` | %s |\n", label, help);
+	PG_TCP_REFUSALS(PG_X)
+#undef PG_X
+}
 
 static void write_closes(FILE *file)
 {
@@ -859,6 +892,7 @@ void pg_metrics_write_doc(FILE *file)
 	      file);
 	write_reasons(file, true);
 	write_malformed_reasons(file);
+	write_refusals(file);
 	write_closes(file);
 	write_words(file);
 	write_tcp_words(file);

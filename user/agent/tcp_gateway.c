@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,7 +19,6 @@
 
 #define BACKLOG	     4096 /* the kernel cuts it to somaxconn */
 #define EVENTS	     256
-#define ACCEPTS	     64	 /* of one listener before the others have their turn */
 #define OTHER_FDS    512 /* descriptors that are not connections of ours */
 #define SLEEP_MAX_MS 1000
 
@@ -92,6 +89,7 @@ static int plan_one(struct pg_tcp_gateway *gateway, const struct pg_entrance_con
 	status->listen.address = config->address;
 	status->listen.port = config->port;
 	status->max_connections = config->max_connections;
+	status->max_per_source = config->max_connections_per_source;
 	status->tls = config->tls.certificate[0];
 	err = status->tls ? pg_tcp_tls_context(config, &entrance->tls, error) : 0;
 	return err ? err : listen_at(gateway, config, &entrance->fd, error);
@@ -202,6 +200,7 @@ static void change_entrance(struct pg_tcp_gateway *gateway, struct pg_tcp_listen
 	entrance->config = from->config;
 	entrance->status.listen = from->status.listen;
 	entrance->status.max_connections = from->status.max_connections;
+	entrance->status.max_per_source = from->status.max_per_source;
 	entrance->fd = TAKE_FD(from->fd);
 	entrance->tls = TAKE_PTR(from->tls);
 	from->used = true;
@@ -243,77 +242,6 @@ static void apply(struct pg_tcp_gateway *gateway, struct pg_tcp_plan *plan)
 	for (uint32_t i = 0; i < plan->count; i++)
 		if (!plan->entrances[i].used)
 			add_entrance(gateway, &plan->entrances[i]);
-}
-
-/* --- accepting ---------------------------------------------------------------------------------
- */
-
-static void peer_from(const struct sockaddr_storage *from, struct pg_peer *peer)
-{
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)from;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)from;
-
-	memset(peer, 0, sizeof(*peer));
-	if (from->ss_family == AF_INET) {
-		memset(peer->address.bytes + 10, 0xff, 2);
-		memcpy(peer->address.bytes + 12, &v4->sin_addr, 4);
-		peer->port = ntohs(v4->sin_port);
-		return;
-	}
-	memcpy(peer->address.bytes, &v6->sin6_addr, 16);
-	peer->port = ntohs(v6->sin6_port);
-}
-
-/* A refused client learns at once: the connection is reset. */
-static void reset(int fd)
-{
-	struct linger now = { .l_onoff = 1 };
-
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
-}
-
-/* Without a descriptor the client would wait, and the listener stay ready for ever. */
-static void refuse_one(struct pg_tcp_gateway *gateway, struct pg_tcp_listener *entrance)
-{
-	int fd;
-
-	entrance->status.refused++;
-	if (gateway->spare_fd >= 0)
-		close(gateway->spare_fd);
-	fd = accept4(entrance->fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
-		reset(fd);
-	gateway->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-}
-
-static void accept_some(struct pg_tcp_gateway *gateway, struct pg_tcp_listener *entrance)
-{
-	struct sockaddr_storage from;
-	struct pg_peer peer;
-	int fd, one = 1;
-
-	for (int i = 0; i < ACCEPTS; i++) {
-		socklen_t bytes = sizeof(from);
-
-		fd = accept4(entrance->fd, (struct sockaddr *)&from, &bytes,
-			     SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE)
-				refuse_one(gateway, entrance);
-			return;
-		}
-		if (entrance->status.connections >= entrance->config.max_connections) {
-			entrance->status.refused++;
-			reset(fd);
-			continue;
-		}
-		entrance->status.accepted++;
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		peer_from(&from, &peer);
-		if (pg_tcp_connection_add(gateway, entrance, fd, &peer))
-			entrance->status.refused++;
-	}
 }
 
 /* --- the thread --------------------------------------------------------------------------------
@@ -376,7 +304,7 @@ static void take_events(struct pg_tcp_gateway *gateway)
 		if (!what)
 			continue; /* the inbox */
 		if (is_entrance(gateway, what))
-			accept_some(gateway, what);
+			pg_tcp_gateway_accept(gateway, what);
 		else
 			pg_tcp_connection_event(gateway, what, events[i].events);
 	}
@@ -485,7 +413,9 @@ int pg_tcp_gateway_open(struct pg_inbox *refusals, struct pg_tcp_gateway **ret_g
 		free(gateway);
 		return pg_error_set(error, err, "starting the TCP entrances: %s", strerror(-err));
 	}
-	err = start(gateway, error);
+	err = pg_tcp_sources_new(&gateway->sources);
+	err = err ? pg_error_set(error, err, "starting the TCP entrances: %s", strerror(-err))
+		  : start(gateway, error);
 	if (err) {
 		pg_tcp_gateway_close(gateway);
 		return err;
@@ -521,6 +451,7 @@ void pg_tcp_gateway_close(struct pg_tcp_gateway *gateway)
 	if (gateway->spare_fd >= 0)
 		close(gateway->spare_fd);
 	pg_inbox_done(&gateway->inbox);
+	pg_tcp_sources_free(gateway->sources);
 	free(gateway->slots);
 	free(gateway->unused);
 	free(gateway);

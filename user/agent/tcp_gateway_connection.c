@@ -288,6 +288,8 @@ void pg_tcp_connection_close(struct pg_tcp_gateway *gateway, struct pg_tcp_conne
 	tell(gateway, connection, PG_APP_SESSION_CLOSED, &code, 1);
 	connection->entrance->status.closed[why]++;
 	connection->entrance->status.connections--;
+	pg_tcp_sources_give(gateway->sources, connection->entrance - gateway->entrances,
+			    &connection->peer.address);
 	pg_timer_cancel(&gateway->wheel, &connection->timer);
 	unstall(connection);
 	pg_tcp_stream_close(&connection->stream);
@@ -303,27 +305,35 @@ void pg_tcp_connection_close(struct pg_tcp_gateway *gateway, struct pg_tcp_conne
 	gateway->dead = connection;
 }
 
-/* At most LOGS_PER_SECOND lines; what was left out is said with the next one. */
-static void log_malformed(struct pg_tcp_gateway *gateway,
-			  const struct pg_tcp_connection *connection, int reason)
+bool pg_tcp_may_log(struct pg_tcp_gateway *gateway, char ret_others[PG_TCP_OTHERS_TEXT])
 {
-	char text[PG_PEER_TEXT], others[48] = "";
-
 	if (gateway->log_second != gateway->now_ms / 1000) {
 		gateway->log_second = gateway->now_ms / 1000;
 		gateway->logged = 0;
 	}
 	if (gateway->logged++ >= LOGS_PER_SECOND) {
 		gateway->unlogged++;
-		return;
+		return false;
 	}
+	ret_others[0] = '\0';
 	if (gateway->unlogged)
-		snprintf(others, sizeof(others), "; %u others were not logged", gateway->unlogged);
+		snprintf(ret_others, PG_TCP_OTHERS_TEXT, "; %u others were not logged",
+			 gateway->unlogged);
 	gateway->unlogged = 0;
-	pg_warning_log(
-		"entrance %s: connection from %s closed: %s: %s%s",
-		connection->entrance->status.name, pg_address_print_peer(&connection->peer, text),
-		pg_message_malformed_label(reason), pg_message_malformed_help(reason), others);
+	return true;
+}
+
+static void log_malformed(struct pg_tcp_gateway *gateway,
+			  const struct pg_tcp_connection *connection, int reason)
+{
+	char text[PG_PEER_TEXT], others[PG_TCP_OTHERS_TEXT];
+
+	if (pg_tcp_may_log(gateway, others))
+		pg_warning_log("entrance %s: connection from %s closed: %s: %s%s",
+			       connection->entrance->status.name,
+			       pg_address_print_peer(&connection->peer, text),
+			       pg_message_malformed_label(reason),
+			       pg_message_malformed_help(reason), others);
 }
 
 static void close_malformed(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection,

@@ -8,6 +8,7 @@
 #include "delivery.h"
 #include "packgate/message.h"
 #include "tcp_gateway.h"
+#include "tcp_sources.h"
 #include "timer_wheel.h"
 
 /* Shared by the files of the TCP gateway; nobody else includes it. */
@@ -16,6 +17,7 @@
 #define PG_TCP_OUT_BYTES    262144 /* of output that may wait; reading goes on below half of it */
 #define PG_TCP_OWN_BYTES    4096   /* a connection may hold beside the memory that all share */
 #define PG_TCP_HANDSHAKE_MS 10000
+#define PG_TCP_OTHERS_TEXT  48
 #define PG_TCP_LINGER_MS    5000 /* a half-closed connection waits so long for its other half */
 
 /* --- tcp_gateway_tls.c: plain and TLS connections alike ----------------------------------------
@@ -98,6 +100,7 @@ struct pg_tcp_gateway {
 	struct pg_delivery delivery;
 	struct pg_worker_counts counts;
 	struct pg_tcp_listener entrances[PG_CONFIG_ENTRANCES_MAX];
+	struct pg_tcp_sources *sources;
 	struct pg_tcp_connection **slots; /* by the low 20 bits of a handle */
 	uint32_t slot_count;
 	uint32_t *unused; /* slots, unused_count of them */
@@ -111,10 +114,22 @@ struct pg_tcp_gateway {
 	uint8_t read_buffer[PG_TCP_READ_BYTES];
 };
 
+/* --- tcp_gateway_accept.c ----------------------------------------------------------------------
+ */
+
+/* Takes connections that wait at an entrance, or refuses them. */
+void pg_tcp_gateway_accept(struct pg_tcp_gateway *gateway, struct pg_tcp_listener *entrance);
+
 /* --- tcp_gateway_connection.c ------------------------------------------------------------------
  */
 
-/* Takes over an accepted socket. -ENOSPC, -ENOMEM: it is closed. */
+/*
+ * Whether a line about a client may be logged now: at most a few a second. Writes what to put
+ * behind it: how many were left out.
+ */
+bool pg_tcp_may_log(struct pg_tcp_gateway *gateway, char ret_others[PG_TCP_OTHERS_TEXT]);
+
+/* Takes over an accepted socket, counted by its source. -ENOSPC, -ENOMEM: it is closed. */
 int pg_tcp_connection_add(struct pg_tcp_gateway *gateway, struct pg_tcp_listener *entrance, int fd,
 			  const struct pg_peer *peer);
 void pg_tcp_connection_close(struct pg_tcp_gateway *gateway, struct pg_tcp_connection *connection,

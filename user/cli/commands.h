@@ -11,6 +11,7 @@ int cmd_confirm(const struct cli_args *args);
 int cmd_detach(const struct cli_args *args);
 int cmd_reload(const struct cli_args *args);
 int cmd_endpoint_list(const struct cli_args *args);
+int cmd_entrance_list(const struct cli_args *args);
 int cmd_session_add(const struct cli_args *args);
 int cmd_session_list(const struct cli_args *args);
 int cmd_session_show(const struct cli_args *args);

@@ -144,6 +144,8 @@ static const struct cli_command commands[] = {
 	  detach_options, cmd_detach, 0 },
 	{ "reload", "", 0, 0, "let the agent read its configuration again", NULL, cmd_reload, 0 },
 	{ "endpoint list", "", 0, 0, "list the endpoints", NULL, cmd_endpoint_list, 0 },
+	{ "entrance list", "", 0, 0, "list the TCP entrances and what they refused", NULL,
+	  cmd_entrance_list, 0 },
 	{ "session add", "", 0, 0, "provision a session", session_add_options, cmd_session_add, 0 },
 	{ "session list", "", 0, 0, "list the sessions", session_list_options, cmd_session_list,
 	  0 },

@@ -509,6 +509,7 @@ static const struct pg_field entrance_fields[] = {
 	ENTRANCE(address, read_address),
 	ENTRANCE(port, pg_read_number, .required = true, .min = 1, .max = UINT16_MAX),
 	ENTRANCE(max_connections, pg_read_number, .min = 1, .max = 1u << 20),
+	ENTRANCE(max_connections_per_source, pg_read_number, .min = 1, .max = 1u << 20),
 	ENTRANCE(idle_seconds, pg_read_number, .min = 1, .max = UINT16_MAX),
 	ENTRANCE(tls, pg_read_section, .fields = tls_fields),
 	{ .name = NULL },
@@ -544,6 +545,7 @@ static int read_entrance(struct pg_reader *reader, const struct pg_yaml_node *no
 	int rc;
 
 	entrance->max_connections = 10000;
+	entrance->max_connections_per_source = 256;
 	entrance->idle_seconds = 60;
 	pg_address_parse("0.0.0.0", &entrance->address, NULL);
 	rc = pg_read_section(reader, &section, node, entrance);

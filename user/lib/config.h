@@ -230,12 +230,13 @@ struct pg_app_config {
 
 /* A TCP port that speaks the messages of an endpoint. Names are unique, and so are listeners. */
 struct pg_entrance_config {
-	char name[PG_CONFIG_NAME_MAX];	   /* a-z 0-9 _ - */
-	char endpoint[PG_CONFIG_NAME_MAX]; /* of one with format: message */
-	struct pg_address address;	   /* default 0.0.0.0 */
-	uint16_t port;			   /* host order */
-	uint32_t max_connections;	   /* default 10000 */
-	uint32_t idle_seconds;		   /* default 60 */
+	char name[PG_CONFIG_NAME_MAX];	     /* a-z 0-9 _ - */
+	char endpoint[PG_CONFIG_NAME_MAX];   /* of one with format: message */
+	struct pg_address address;	     /* default 0.0.0.0 */
+	uint16_t port;			     /* host order */
+	uint32_t max_connections;	     /* default 10000 */
+	uint32_t max_connections_per_source; /* an IPv4 address or an IPv6 /64; default 256 */
+	uint32_t idle_seconds;		     /* default 60 */
 	struct {
 		char certificate[PG_CONFIG_PATH_MAX]; /* PEM, the chain; "" = no TLS */
 		char key[PG_CONFIG_PATH_MAX];	      /* PEM */
