@@ -761,6 +761,38 @@ def check_keygen(bench):
            "secrets: %r", secrets)
 
 
+def check_config_check(bench):
+    """packgated --check: the configuration, then every file it names, each with its reason."""
+    path, key = bench.agent.path("checked.yaml"), bench.agent.path("checked.key")
+    tokens = bench.agent.path("checked.tokens")
+
+    def check(text, code, *phrases):
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+        done = subprocess.run([binary("packgated"), "--config", path, "--check"], timeout=10,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        expect_equal(done.returncode, code, "exit code: " + done.stderr)
+        for phrase in phrases:
+            expect(phrase in done.stdout + done.stderr, "%r is not in %r", phrase, done)
+        return done
+
+    state = "interfaces: []\nstate: { directory: %s }\n" % bench.agent.path("checked")
+    text = state + "handshake: { key: %s, tokens: %s }\n" % (key, tokens)
+    check(state + "limitz: {}\n", FAILED, path + ":3", "limitz")
+    check(state, DONE, path + ": good")
+    done = check(text, FAILED, "handshake.key", key, "handshake.tokens", tokens, "No such file")
+    expect_equal(len(done.stderr.splitlines()), 2, "lines: " + done.stderr)
+    expect("good" not in done.stdout, "called good: %s", done.stdout)
+    bench.agent.packgate("keygen", key)
+    with open(tokens, "w", encoding="ascii") as file:
+        file.write("open-sesame alice\n")
+    os.chmod(tokens, 0o644)
+    check(text, FAILED, tokens, "mode 0644", "chmod 0600")
+    os.chmod(tokens, 0o600)
+    check(text, DONE, path + ": good")
+    expect(not os.path.exists(bench.agent.path("checked")), "--check made the state directory")
+
+
 def check_token(bench):
     """mint and verify agree with each other and with the document, and refuse what they must."""
     agent, key, public = bench.agent, bench.agent.path("token.key"), bench.agent.path("token.pub")
@@ -932,7 +964,8 @@ CHECKS = (check_documented_keys, check_json_is_the_api, check_tables, check_exit
           check_unreachable, check_help, check_narrow_terminal, check_session_add,
           check_session_refusals, check_all_or_nothing, check_malformed_requests,
           check_hostile_clients, check_attach, check_reload, check_follow, check_follow_limit,
-          check_drop_counts, check_metrics, check_health, check_keygen, check_token, check_doctor,
+          check_drop_counts, check_metrics, check_health, check_keygen,
+          check_config_check, check_token, check_doctor,
           check_doctor_config, check_doctor_files, check_detach_without_agent, check_detach_all,
           check_dotted_name)
 

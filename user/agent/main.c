@@ -12,6 +12,7 @@
 #include <bpf/libbpf.h>
 
 #include "agent_internal.h"
+#include "check_files.h"
 #include "cleanup.h"
 #include "control.h"
 #include "log.h"
@@ -27,7 +28,8 @@ static const char usage[] =
 	"steers and hands it to applications. Stays in the foreground and logs to stderr.\n"
 	"\n"
 	"  --config FILE   the configuration (default " DEFAULT_CONFIG ")\n"
-	"  --check         read the configuration, say what is wrong with it, and end\n"
+	"  --check         read the configuration and the keys, tokens and certificates it\n"
+	"                  names, say what is wrong with them, and end\n"
 	"  --log FORMAT    text (default) or json, one object a line\n"
 	"  --print-metrics-doc  print docs/metrics.md and end\n"
 	"  --version, --help\n"
@@ -91,19 +93,28 @@ static int read_options(int argc, char **argv, struct options *options)
 	return 2;
 }
 
+static void print_finding(void *context, bool wrong, const char *sentence)
+{
+	fprintf(stderr, "packgated: %s: %s%s\n", (const char *)context,
+		wrong ? "" : "warning: ", sentence);
+}
+
 static int check_config(const struct options *options)
 {
 	struct pg_config *config = NULL;
 	struct pg_error error;
+	size_t wrong;
 
 	if (pg_config_load(options->config, &config, &error)) {
 		fprintf(stderr, "packgated: %s\n", error.text);
 		return 1;
 	}
-	printf("%s: good; endpoints %zu, interfaces %zu\n", options->config, config->endpoint_count,
-	       config->interface_count);
+	wrong = pg_check_files(config, print_finding, (void *)options->config);
+	if (!wrong)
+		printf("%s: good; endpoints %zu, interfaces %zu\n", options->config,
+		       config->endpoint_count, config->interface_count);
 	pg_config_free(config);
-	return 0;
+	return wrong ? 1 : 0;
 }
 
 /* libbpf explains failed loads at length; the first lines are worth keeping. */

@@ -1,25 +1,80 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "secret_file.h"
 #include "tcp_gateway_internal.h"
 
-/* Why OpenSSL refused a file, and empties its queue of errors. */
-static int tls_error(struct pg_error *error, const struct pg_entrance_config *config,
-		     const char *what, const char *path)
+#define KEY_FILE_BYTES 65536
+
+/* The cause is the first of OpenSSL's errors; what was made of it follows. Empties its queue. */
+static const char *openssl_reason(void)
 {
-	unsigned long code = ERR_peek_last_error();
+	unsigned long code = ERR_get_error();
 	const char *why = ERR_reason_error_string(code);
 
 	if (ERR_SYSTEM_ERROR(code))
 		why = strerror(ERR_GET_REASON(code));
-	pg_error_set(error, -EINVAL, "entrance %s: reading the %s %s: %s", config->name, what, path,
-		     why ? why : "no PEM of this kind in it");
 	ERR_clear_error();
-	return -EINVAL;
+	return why ? why : "OpenSSL gives no reason";
+}
+
+/* Why no key could be read from a PEM text; empties the queue. */
+static const char *pem_reason(void)
+{
+	unsigned long code;
+	bool locked = false;
+
+	while ((code = ERR_get_error()))
+		locked |= ERR_GET_LIB(code) == ERR_LIB_PEM &&
+			  ERR_GET_REASON(code) == PEM_R_BAD_PASSWORD_READ;
+	return locked ? "it has a passphrase, and nobody is there to be asked"
+		      : "there is no private key in PEM in it";
+}
+
+static int tls_error(struct pg_error *error, const struct pg_entrance_config *config,
+		     const char *what, const char *path, const char *why)
+{
+	return pg_error_set(error, -EINVAL, "entrance %s: reading the %s %s: %s", config->name,
+			    what, path, why);
+}
+
+/* Nobody sits at the agent's terminal: a key with a passphrase is one that cannot be read. */
+static int no_passphrase(char *room, int bytes, int writing, void *context)
+{
+	return -1;
+}
+
+/* As strict about its mode as about other private keys. */
+static int use_key(SSL_CTX *context, const struct pg_entrance_config *config,
+		   struct pg_error *error)
+{
+	EVP_PKEY *key = NULL;
+	size_t bytes;
+	uint8_t *text;
+	BIO *bio;
+	int err;
+
+	err = pg_secret_file_read("the key", config->tls.key, true, KEY_FILE_BYTES, &text, &bytes,
+				  error);
+	if (err)
+		return pg_error_prefix(error, err, "entrance %s", config->name);
+	bio = BIO_new_mem_buf(text, bytes);
+	if (bio)
+		key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+	if (!key)
+		err = tls_error(error, config, "key", config->tls.key, pem_reason());
+	else if (SSL_CTX_use_PrivateKey(context, key) != 1 ||
+		 SSL_CTX_check_private_key(context) != 1)
+		err = tls_error(error, config, "key", config->tls.key, openssl_reason());
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	pg_secret_file_free(text, bytes);
+	return err;
 }
 
 int pg_tcp_tls_context(const struct pg_entrance_config *config, SSL_CTX **ret_context,
@@ -38,10 +93,10 @@ int pg_tcp_tls_context(const struct pg_entrance_config *config, SSL_CTX **ret_co
 					  SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	if (SSL_CTX_use_certificate_chain_file(context, config->tls.certificate) != 1)
-		err = tls_error(error, config, "certificate", config->tls.certificate);
-	else if (SSL_CTX_use_PrivateKey_file(context, config->tls.key, SSL_FILETYPE_PEM) != 1 ||
-		 SSL_CTX_check_private_key(context) != 1)
-		err = tls_error(error, config, "key", config->tls.key);
+		err = tls_error(error, config, "certificate", config->tls.certificate,
+				openssl_reason());
+	else
+		err = use_key(context, config, error);
 	if (err) {
 		SSL_CTX_free(context);
 		return err;
