@@ -271,7 +271,14 @@ def check_exit_codes(bench):
         (FAILED, "open /nonexistent: No such file or directory\n", ["decode", "/nonexistent"]),
         (USAGE, "see packgate --help", ["frobnicate"]),
         (USAGE, "unknown option --foo", ["status", "--foo"]),
+        (USAGE, "unknown option -x", ["status", "-x"]),
+        (USAGE, "unknown option -x", ["keygen", "-x"]),
         (USAGE, "one word too many", ["status", "now"]),
+        (USAGE, "one word too many", ["status", "--", "-x"]),
+        (USAGE, "ping: HOST:PORT is missing", ["ping"]),
+        (USAGE, "--control needs PATH", ["status", "--control="]),
+        (USAGE, 'unknown verb "a?b?"', ["a\nb\33"]),
+        (FAILED, "no endpoint is named a?b", ["session", "list", "--endpoint", "a\nb"]),
         (USAGE, "attach: INTERFACE is missing", ["attach"]),
         (USAGE, "--confirm needs SECONDS", ["attach", "eth0", "--confirm"]),
         (USAGE, "1 to 86400", ["attach", "eth0", "--confirm", "0"]),
@@ -351,6 +358,43 @@ def check_help(bench):
                "stream" not in done.out, "%r", done.out)
     expect(bench.agent.packgate("help", "session", "add").out ==
            bench.agent.packgate("session", "add", "--help").out, "help session add")
+
+
+def written_to(bench, target, *words):
+    """(exit code, stderr) of a verb that writes to something else than a file with room."""
+    done = subprocess.run([binary("packgate"), "--control", bench.agent.control, *words],
+                          stdout=target, stderr=subprocess.PIPE, text=True, check=False, timeout=10)
+    return done.returncode, done.stderr
+
+
+def check_lost_output(bench):
+    """A full disk is a failure, long and short answers alike; a reader that left, as head, is none."""
+    capture = os.path.join(ROOT, "tests", "vectors", "seed_push_exchange.pcap")
+    verbs = (["--help"], ["session", "--help"], ["attach", "--help"], ["--version"], ["status"],
+             ["metrics"], ["listeners"], ["listeners", "--json"], ["drops"], ["drops", "--json"],
+             ["keygen", "--secret"], ["decode", capture], ["decode", "--json", capture],
+             ["top", "--once"])
+    with open("/dev/full", "w", encoding="ascii") as full:
+        for words in (*verbs, ["doctor", "nosuch0"]):
+            code, err = written_to(bench, full, *words)
+            expect((code, err) == (FAILED, "packgate: the output could not be written\n"),
+                   "%s to a full disk: %d %r", " ".join(words), code, err)
+    for words in verbs:
+        reader, writer = os.pipe()
+        os.close(reader)
+        code, err = written_to(bench, writer, *words)
+        os.close(writer)
+        expect((code, err) == (DONE, ""), "%s | true: %d %r", " ".join(words), code, err)
+
+
+def check_interrupt(bench):
+    """SIGINT is how what goes on for ever ends well."""
+    for words in (["drops", "--follow"], ["drops", "--follow", "--json"]):
+        with popen(bench.agent, *words) as follower:
+            wait_until(lambda: send_short(bench) or
+                       select.select([follower.stdout], [], [], 0.05)[0], 10, "a drop")
+            follower.send_signal(signal.SIGINT)
+            expect_equal(follower.wait(5), DONE, " ".join(words))
 
 
 def on_terminal(bench, columns, *words):
@@ -961,7 +1005,7 @@ def check_dotted_name(bench):
 
 
 CHECKS = (check_documented_keys, check_json_is_the_api, check_tables, check_exit_codes,
-          check_unreachable, check_help, check_narrow_terminal, check_session_add,
+          check_unreachable, check_help, check_lost_output, check_interrupt, check_narrow_terminal, check_session_add,
           check_session_refusals, check_all_or_nothing, check_malformed_requests,
           check_hostile_clients, check_attach, check_reload, check_follow, check_follow_limit,
           check_drop_counts, check_metrics, check_health, check_keygen,

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,14 +9,17 @@
 
 int cli_fail(int code, const char *format, ...)
 {
+	char text[2048], *c;
 	va_list args;
 
-	fflush(stdout);
-	fputs("packgate: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	fputc('\n', stderr);
+	for (c = text; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	fflush(stdout);
+	fprintf(stderr, "packgate: %s\n", text);
 	return code;
 }
 
@@ -53,12 +57,12 @@ const char *cli_option(const struct cli_args *args, const char *name)
 	return i < CLI_OPTIONS_MAX ? args->values[i] : NULL;
 }
 
-/* Takes the option at argv[*at] and its value. */
+/* Takes the option at argv[*at] and its value; none has a single dash. */
 static int take_option(const char *verb, int argc, char **argv, int *at, struct cli_args *args)
 {
 	const char *name = argv[*at] + 2, *equals = strchr(name, '=');
 	size_t length = equals ? (size_t)(equals - name) : strlen(name);
-	size_t i = find_option(args->options, name, length);
+	size_t i = argv[*at][1] == '-' ? find_option(args->options, name, length) : CLI_OPTIONS_MAX;
 	const struct cli_option *option;
 
 	if (i == CLI_OPTIONS_MAX)
@@ -78,39 +82,41 @@ static int take_option(const char *verb, int argc, char **argv, int *at, struct 
 	return CLI_DONE;
 }
 
-static int count_operands(const char *verb, size_t min, size_t max, const struct cli_args *args)
+static int count_operands(const struct cli_command *command, const struct cli_args *args)
 {
-	if (args->operand_count > max)
+	const char *verb = command->words;
+
+	if (args->operand_count > command->operands_max)
 		return cli_fail(CLI_USAGE,
 				"%s: \"%s\" is one word too many; see packgate %s --help", verb,
-				args->operands[max], verb);
-	if (args->operand_count < min)
-		return cli_fail(CLI_USAGE, "%s: a word is missing; see packgate %s --help", verb,
-				verb);
+				args->operands[command->operands_max], verb);
+	if (args->operand_count < command->operands_min)
+		return cli_fail(CLI_USAGE, "%s: %s is missing; see packgate %s --help", verb,
+				command->operands, verb);
 	return CLI_DONE;
 }
 
-int cli_args_parse(const char *verb, const struct cli_option *options, size_t operands_min,
-		   size_t operands_max, int argc, char **argv, struct cli_args *ret_args)
+int cli_args_parse(const struct cli_command *command, int argc, char **argv,
+		   struct cli_args *ret_args)
 {
-	struct cli_args args = { .options = options };
+	struct cli_args args = { .options = command->options };
 	bool only_operands = false;
 	int i, rc;
 
 	for (i = 0; i < argc; i++) {
 		if (!only_operands && !strcmp(argv[i], "--")) {
 			only_operands = true;
-		} else if (!only_operands && !strncmp(argv[i], "--", 2)) {
-			rc = take_option(verb, argc, argv, &i, &args);
+		} else if (!only_operands && argv[i][0] == '-' && argv[i][1]) {
+			rc = take_option(command->words, argc, argv, &i, &args);
 			if (rc)
 				return rc;
 		} else if (args.operand_count == CLI_OPERANDS_MAX) {
-			return cli_fail(CLI_USAGE, "%s: too many words", verb);
+			return cli_fail(CLI_USAGE, "%s: too many words", command->words);
 		} else {
 			args.operands[args.operand_count++] = argv[i];
 		}
 	}
-	rc = count_operands(verb, operands_min, operands_max, &args);
+	rc = count_operands(command, &args);
 	if (!rc)
 		*ret_args = args;
 	return rc;

@@ -59,13 +59,14 @@ struct cli_command {
 };
 
 /*
- * Sorts argv[0..argc) by the options. Returns CLI_DONE, or CLI_USAGE after a sentence that names
- * the word and the verb.
+ * Sorts argv[0..argc) by the command's words, operands and options; its other members may be NULL.
+ * An option begins with a dash; "-" alone, and what stands behind "--", are operands. Returns
+ * CLI_DONE, or CLI_USAGE after a sentence that names the word and the verb.
  */
-int cli_args_parse(const char *verb, const struct cli_option *options, size_t operands_min,
-		   size_t operands_max, int argc, char **argv, struct cli_args *ret_args);
+int cli_args_parse(const struct cli_command *command, int argc, char **argv,
+		   struct cli_args *ret_args);
 
-/* Says "packgate: sentence" on stderr and returns code. */
+/* Says "packgate: sentence" on stderr, a ? for every control character in it; returns code. */
 int cli_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A whole number, decimal or 0x; false if it is none or outside min..max. */

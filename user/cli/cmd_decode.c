@@ -149,7 +149,7 @@ static int read_packets(struct decode *decode)
 		else
 			fflush(stdout); /* nothing more for now: show what there is */
 		if (ferror(stdout))
-			return cli_fail(CLI_FAILED, "decode: the output could not be written");
+			return CLI_DONE; /* main() says so */
 	}
 	return rc < 0 && rc != -ENODATA ? cli_fail(CLI_FAILED, "decode: %s", error.text) : CLI_DONE;
 }

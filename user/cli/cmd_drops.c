@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "output.h"
@@ -83,11 +85,21 @@ static bool take_line(const char *line, void *context)
 	return fflush(stdout) == 0;
 }
 
+/* Every line is out by then. */
+static void interrupt(int signal)
+{
+	_exit(CLI_DONE);
+}
+
 static int follow(void)
 {
 	struct request request = { .path = "/v1/drops/follow", .line = take_line };
+	struct sigaction on_interrupt = { .sa_handler = interrupt };
 	ANSWER answer = { 0 };
-	int rc = request_send("drops", &request, &answer);
+	int rc;
+
+	sigaction(SIGINT, &on_interrupt, NULL);
+	rc = request_send("drops", &request, &answer);
 
 	if (rc || ferror(stdout))
 		return rc;

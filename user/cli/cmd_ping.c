@@ -476,13 +476,15 @@ int cmd_ping(int argc, char **argv)
 		.interval_ms = 1000,
 		.size = 16,
 	};
+	static const struct cli_command words = { "ping", "HOST:PORT",	1,    1,
+						  NULL,	  ping_options, NULL, NULL };
 	struct sigaction on_interrupt = { .sa_handler = interrupt };
 	struct cli_args args;
 	int rc;
 
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
 		return print_help();
-	rc = cli_args_parse("ping", ping_options, 1, 1, argc - 1, argv + 1, &args);
+	rc = cli_args_parse(&words, argc - 1, argv + 1, &args);
 	if (rc)
 		return rc;
 	ping.target = args.operands[0];

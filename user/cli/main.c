@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client_options.h"
 #include "commands.h"
@@ -409,7 +411,7 @@ static int take_globals(int argc, char **argv, struct words *words)
 			words->argv[words->argc++] = word;
 		}
 	}
-	return CLI_DONE;
+	return *cli.control ? CLI_DONE : cli_fail(CLI_USAGE, "--control needs PATH");
 }
 
 static int run(const struct cli_command *command, int taken, struct words *words)
@@ -427,41 +429,58 @@ static int run(const struct cli_command *command, int taken, struct words *words
 	}
 	if (words->help)
 		return print_command_help(command);
-	rc = cli_args_parse(command->words, command->options, 0, command->operands_max,
-			    words->argc - taken, words->argv + taken, &args);
-	if (!rc && args.operand_count < command->operands_min)
-		rc = cli_fail(CLI_USAGE, "%s: %s is missing; see packgate %s --help",
-			      command->words, command->operands, command->words);
+	rc = cli_args_parse(command, words->argc - taken, words->argv + taken, &args);
 	return rc ? rc : command->run(&args);
+}
+
+static int run_words(struct words *words)
+{
+	const struct cli_command *command;
+	int taken;
+
+	take_help_verb(words);
+	if (words->version) {
+		puts("packgate " PG_VERSION);
+		return CLI_DONE;
+	}
+	if (!words->argc && words->help)
+		return print_help();
+	if (!words->argc)
+		return cli_fail(CLI_USAGE, "which verb? See packgate --help");
+	command = find_command(words->argc, words->argv, &taken);
+	if (!command && words->help && words->argc == 1 && is_group(words->argv[0]))
+		return print_group_help(words->argv[0]);
+	if (!command)
+		return suggest(words->argc, words->argv);
+	return run(command, taken, words);
+}
+
+/* Whoever read the output has seen enough, as head does: nothing failed. */
+static bool reader_left(void)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+static int finish(int rc)
+{
+	bool written = !fflush(stdout) && !ferror(stdout);
+
+	if (written || reader_left())
+		return rc;
+	return cli_fail(rc ? rc : CLI_FAILED, "the output could not be written");
 }
 
 int main(int argc, char **argv)
 {
 	const char *control = getenv("PACKGATE_CONTROL");
-	const struct cli_command *command;
 	struct words words = { 0 };
-	int rc, taken;
+	int rc;
 
+	signal(SIGPIPE, SIG_IGN);
 	if (control && *control)
 		cli.control = control;
 	rc = take_globals(argc, argv, &words);
-	if (rc)
-		return rc;
-	take_help_verb(&words);
-	if (words.version)
-		return printf("packgate %s\n", PG_VERSION) < 0 ? CLI_FAILED : CLI_DONE;
-	if (!words.argc && words.help)
-		return print_help();
-	if (!words.argc)
-		return cli_fail(CLI_USAGE, "which verb? See packgate --help");
-	command = find_command(words.argc, words.argv, &taken);
-	if (!command && words.help && words.argc == 1 && is_group(words.argv[0]))
-		return print_group_help(words.argv[0]);
-	if (!command)
-		return suggest(words.argc, words.argv);
-	signal(SIGPIPE, SIG_IGN);
-	rc = run(command, taken, &words);
-	if (fflush(stdout) && !rc)
-		return cli_fail(CLI_FAILED, "the output could not be written");
-	return rc;
+	return finish(rc ? rc : run_words(&words));
 }
