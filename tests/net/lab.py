@@ -401,16 +401,20 @@ class Agent:
         """The command inside the server's namespace; ip netns exec would hide bpffs."""
         return ["nsenter", "--net=/run/netns/" + self.lab.server, *command]
 
-    def start(self):
-        """Start the agent and return when every gate is attached."""
+    def spawn(self, *words):
+        """Start the agent, with further options, and do not wait for it."""
         with open(self.log, "ab") as log:
             self.log_from = log.tell()
             self.process = subprocess.Popen(
                 self.enter("setpriv", "--pdeathsig", "KILL", binary("packgated"),
-                           "--config", self.config),
+                           "--config", self.config, *words),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self.environment})
         self.pids.append(self.process.pid)
+
+    def start(self, *words):
+        """Start the agent and return when every gate is attached."""
+        self.spawn(*words)
         end = time.monotonic() + START_SECONDS
         while self.cli("status", "--json").code:
             if self.process.poll() is not None:

@@ -136,13 +136,17 @@ static int start_workers(struct pg_agent *agent, struct pg_error *error)
 }
 
 /* An interface that cannot be attached is said and shown, the others go on. */
-static void attach_all(struct pg_agent *agent)
+void pg_agent_attach_all(struct pg_agent *agent)
 {
 	struct pg_error error;
 
+	pg_agent_lock(agent);
+	agent->settled = true;
 	for (uint32_t i = 0; i < agent->interface_count; i++)
-		if (pg_interface_attach(agent, &agent->interfaces[i], &error))
+		if (pg_interface_attach(agent, &agent->interfaces[i], agent->confirm_seconds,
+					&error))
 			pg_error_log("%s", error.text);
+	pg_agent_unlock(agent);
 }
 
 /* The entrances' endpoints are those that are configured now. */
@@ -216,7 +220,6 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 	if (err)
 		return err;
 	pg_interfaces_clean(agent);
-	attach_all(agent);
 	return pg_shield_open(agent, error);
 }
 
@@ -237,6 +240,7 @@ int pg_agent_open(const struct pg_agent_options *options, struct pg_agent **ret_
 	pthread_rwlock_init(&agent->config_lock, NULL);
 	snprintf(agent->config_path, sizeof(agent->config_path), "%s", options->config_path);
 	agent->started_ms = pg_agent_unix_ms();
+	agent->confirm_seconds = options->confirm_seconds;
 	err = pg_config_load(options->config_path, &agent->config, error);
 	if (!err)
 		agent->routes = agent->config->app;
@@ -297,7 +301,10 @@ void pg_agent_close(struct pg_agent *agent)
 	pg_endpoints_close(agent);
 	pg_locals_close(agent->locals);
 	pg_session_table_free(agent->table);
-	pg_maps_close(agent->maps);
+	if (agent->settled)
+		pg_maps_close(agent->maps);
+	else
+		pg_maps_discard(agent->maps);
 	pg_config_free(agent->config);
 	free(agent->followers);
 	OPENSSL_cleanse(agent->handshake_seed, sizeof(agent->handshake_seed));
@@ -445,9 +452,8 @@ static void interface_status(const struct interface *interface, struct pg_interf
 	to->program_id = pg_gate_program_id(interface->gate);
 	if (!pg_gate_attached(interface->gate)) {
 		to->mode = PG_GATE_DETACHED;
-		snprintf(to->why, sizeof(to->why),
-			 "the link was detached behind the agent's back, or "
-			 "the interface is gone");
+		if (!interface->renamed)
+			snprintf(to->why, sizeof(to->why), "the link is gone");
 	}
 }
 

@@ -40,6 +40,8 @@ enum pg_gate_mode {
 
 const char *pg_gate_mode_name(enum pg_gate_mode mode);
 
+#define PG_INTERFACE_WHY sizeof(((struct pg_error *)NULL)->text)
+
 struct pg_interface_status {
 	char name[PG_NAME_MAX];
 	enum pg_gate_mode mode;
@@ -47,7 +49,8 @@ struct pg_interface_status {
 	uint32_t queues;	  /* RX queues with a worker */
 	uint32_t program_id;	  /* of the attached program, 0 = none */
 	uint32_t confirm_seconds; /* left until an unconfirmed attach is undone, 0 = confirmed */
-	char why[160]; /* why no better mode was taken, or why there is no gate; may be "" */
+	/* why no better mode was taken, or why there is no gate; may be "" */
+	char why[PG_INTERFACE_WHY];
 };
 
 struct pg_agent_status {

@@ -42,6 +42,21 @@ static uint32_t count_queues(const char *interface)
 	return queues > PG_QUEUES_MAX ? PG_QUEUES_MAX : queues;
 }
 
+/* One that is not there yet will hardly have more queues than there are CPUs. */
+static uint32_t plan_workers(const struct pg_config *config, const char *name, uint32_t taken)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (config->mode == PG_MODE_SOCKET)
+		return 0;
+	if (if_nametoindex(name))
+		return count_queues(name);
+	if (config->workers.spin || cpus < 1 || cpus > PG_QUEUES_MAX ||
+	    taken + cpus > PG_WORKERS_MAX)
+		return 1;
+	return (uint32_t)cpus;
+}
+
 int pg_interfaces_plan(struct pg_agent *agent, struct pg_error *error)
 {
 	const struct pg_config *config = agent->config;
@@ -51,11 +66,10 @@ int pg_interfaces_plan(struct pg_agent *agent, struct pg_error *error)
 		struct interface *interface = &agent->interfaces[i];
 
 		snprintf(interface->name, sizeof(interface->name), "%s", config->interfaces[i]);
-		interface->queues =
-			config->mode == PG_MODE_SOCKET ? 0 : count_queues(interface->name);
+		interface->workers = plan_workers(config, interface->name, workers);
 		interface->first_worker = workers;
 		interface->shield_link = -1;
-		workers += interface->queues;
+		workers += interface->workers;
 		agent->interface_count++;
 	}
 	/* somebody serves the kernel's sockets in any case */
@@ -108,7 +122,7 @@ static int try_mode(struct pg_agent *agent, struct interface *interface, enum pg
 	err = open_sockets(agent, interface, mode == PG_GATE_ZEROCOPY, error);
 	if (err)
 		return err;
-	err = pg_gate_attach(interface->gate, mode == PG_GATE_GENERIC, error);
+	err = pg_gate_attach(interface->gate, mode == PG_GATE_GENERIC, interface->wanted, error);
 	if (err) {
 		give_sockets_back(agent, interface);
 		return err;
@@ -174,32 +188,65 @@ static bool gate_acks(const struct pg_config *config, const struct interface *in
 static int refuse_missing(struct interface *interface, struct pg_error *error)
 {
 	interface->mode = PG_GATE_DETACHED;
-	snprintf(interface->why, sizeof(interface->why), "there is no such interface");
+	snprintf(interface->why, sizeof(interface->why), "there is no such interface%s",
+		 interface->wanted ? "; its gate comes with it" : "");
 	return pg_error_set(error, -ENODEV,
 			    "there is no interface %s in this network namespace ('ip link' names "
-			    "them); once there is, 'packgate attach %s'",
-			    interface->name, interface->name);
+			    "them)",
+			    interface->name);
 }
 
-int pg_interface_attach(struct pg_agent *agent, struct interface *interface, struct pg_error *error)
+/* Frames of a queue without a socket would be lost. */
+static int take_queues(struct interface *interface, struct pg_error *error)
+{
+	uint32_t queues = count_queues(interface->name);
+
+	if (queues > interface->workers)
+		return pg_error_set(error, -E2BIG,
+				    "%s has %u RX queues now, the agent made workers for %u when "
+				    "it started: restart it, or 'ethtool -L %s rx %u'",
+				    interface->name, queues, interface->workers, interface->name,
+				    interface->workers);
+	interface->queues = queues;
+	return 0;
+}
+
+/* What is pinned from before was confirmed then. */
+static void begin_confirming(struct interface *interface, uint32_t seconds)
+{
+	if (pg_gate_kept(interface->gate))
+		interface->wanted = true;
+	else
+		interface->confirm_by_ms = pg_agent_now_ms() + seconds * 1000ull;
+}
+
+int pg_interface_attach(struct pg_agent *agent, struct interface *interface,
+			uint32_t confirm_seconds, struct pg_error *error)
 {
 	const struct pg_config *config = agent->config;
 	bool acks_here;
 	int err;
 
+	interface->wanted = !confirm_seconds;
 	if (config->mode == PG_MODE_SOCKET) {
 		interface->mode = PG_GATE_SOCKET;
 		pg_info_log("%s: socket mode: validation in the agent", interface->name);
 		return 0;
 	}
-	if (!if_nametoindex(interface->name))
+	interface->ifindex = if_nametoindex(interface->name);
+	if (!interface->ifindex)
 		return refuse_missing(interface, error);
 	interface->why[0] = '\0';
 	acks_here = gate_acks(config, interface);
-	err = pg_gate_load(agent->maps, interface->name, acks_here, &interface->gate, error);
+	err = take_queues(interface, error);
+	if (!err)
+		err = pg_gate_load(agent->maps, interface->name, acks_here, &interface->gate,
+				   error);
 	if (!err)
 		err = climb(agent, interface, error);
 	if (!err) {
+		if (confirm_seconds)
+			begin_confirming(interface, confirm_seconds);
 		pg_info_log("%s: attached, %s, %u queue%s, duplicates are acked by the %s",
 			    interface->name, pg_gate_mode_name(interface->mode), interface->queues,
 			    interface->queues == 1 ? "" : "s", acks_here ? "gate" : "agent");
@@ -218,7 +265,7 @@ int pg_interface_attach(struct pg_agent *agent, struct interface *interface, str
 	return 0;
 }
 
-void pg_interface_detach(struct pg_agent *agent, struct interface *interface, const char *why)
+static void drop_gate(struct pg_agent *agent, struct interface *interface, const char *why)
 {
 	if (interface->gate) {
 		pg_shield_leave(agent, interface);
@@ -228,7 +275,14 @@ void pg_interface_detach(struct pg_agent *agent, struct interface *interface, co
 	}
 	interface->mode = PG_GATE_DETACHED;
 	interface->confirm_by_ms = 0;
+	interface->renamed = false;
 	snprintf(interface->why, sizeof(interface->why), "%s", why);
+}
+
+void pg_interface_detach(struct pg_agent *agent, struct interface *interface, const char *why)
+{
+	interface->wanted = false;
+	drop_gate(agent, interface, why);
 	pg_info_log("%s: detached: %s", interface->name, why);
 }
 
@@ -275,8 +329,8 @@ static struct interface *find(struct pg_agent *agent, const char *name, struct p
 		if (!strcmp(agent->interfaces[i].name, name))
 			return &agent->interfaces[i];
 	pg_error_set(error, -ENOENT,
-		     "'%s' is not among the configuration's interfaces: add it and "
-		     "restart the agent",
+		     "'%s' is not among the interfaces of the agent's configuration; to attach "
+		     "there add it and restart the agent",
 		     name);
 	return NULL;
 }
@@ -293,9 +347,7 @@ int pg_agent_attach(struct pg_agent *agent, const char *name, uint32_t confirm_s
 		err = pg_error_set(error, -EEXIST, "%s is attached already (%s)", name,
 				   pg_gate_mode_name(interface->mode));
 	else if (interface)
-		err = pg_interface_attach(agent, interface, error);
-	if (!err && confirm_seconds)
-		interface->confirm_by_ms = pg_agent_now_ms() + confirm_seconds * 1000ull;
+		err = pg_interface_attach(agent, interface, confirm_seconds, error);
 	pg_agent_unlock(agent);
 	return err;
 }
@@ -310,7 +362,11 @@ int pg_agent_confirm(struct pg_agent *agent, const char *name, struct pg_error *
 	if (interface && !interface->confirm_by_ms)
 		err = pg_error_set(error, -EINVAL, "%s: no attach waits for a confirmation", name);
 	else if (interface)
-		interface->confirm_by_ms = err = 0;
+		err = pg_gate_keep(interface->gate, error);
+	if (!err) {
+		interface->confirm_by_ms = 0;
+		interface->wanted = true;
+	}
 	pg_agent_unlock(agent);
 	return err;
 }
@@ -332,6 +388,72 @@ int pg_agent_detach(struct pg_agent *agent, const char *name, struct pg_error *e
 	return err;
 }
 
+/* --- what happens to interfaces ----------------------------------------------------------------
+ */
+
+/* The gate is on an interface that has another name now. */
+static void note_renamed(struct interface *interface, uint32_t ifindex)
+{
+	char name[IF_NAMESIZE] = "?";
+
+	if (interface->renamed)
+		return;
+	interface->renamed = true;
+	if_indextoname(ifindex, name);
+	snprintf(interface->why, sizeof(interface->why),
+		 "the interface is named %s now and kept the gate: 'packgate detach %s', configure "
+		 "%s and restart the agent",
+		 name, interface->name, name);
+	pg_warning_log("%s: %s", interface->name, interface->why);
+}
+
+/* The link does not hold the interface of this name (any more). */
+static void lose(struct pg_agent *agent, struct interface *interface, uint32_t ifindex)
+{
+	uint32_t held = pg_gate_ifindex(interface->gate);
+	char why[PG_INTERFACE_WHY];
+
+	if (held && !ifindex) {
+		note_renamed(interface, held);
+		return;
+	}
+	if (ifindex == interface->ifindex)
+		snprintf(why, sizeof(why),
+			 "its link was detached by somebody else; 'packgate "
+			 "attach %s' brings it back",
+			 interface->name);
+	else if (interface->wanted)
+		strcpy(why, "the interface is gone; its gate comes back with it");
+	else
+		strcpy(why, "the interface is gone, and the attach was not confirmed");
+	drop_gate(agent, interface, why);
+	pg_warning_log("%s: %s", interface->name, why);
+}
+
+/* Tries once for each time that the interface appears. */
+static void bring_back(struct pg_agent *agent, struct interface *interface)
+{
+	struct pg_error error;
+
+	pg_info_log("%s: the interface is there now", interface->name);
+	if (pg_interface_attach(agent, interface, 0, &error))
+		pg_error_log("%s", error.text);
+}
+
+static void look_at(struct pg_agent *agent, struct interface *interface)
+{
+	uint32_t ifindex = if_nametoindex(interface->name);
+
+	if (interface->gate && !pg_gate_attached(interface->gate))
+		lose(agent, interface, ifindex);
+	else if (interface->renamed) {
+		interface->renamed = false;
+		interface->why[0] = '\0';
+	}
+	if (interface->wanted && !interface->gate && ifindex && ifindex != interface->ifindex)
+		bring_back(agent, interface);
+}
+
 void pg_interfaces_tick(struct pg_agent *agent)
 {
 	uint64_t now = pg_agent_now_ms();
@@ -342,5 +464,7 @@ void pg_interfaces_tick(struct pg_agent *agent)
 		if (interface->confirm_by_ms && now >= interface->confirm_by_ms)
 			pg_interface_detach(agent, interface,
 					    "the attach was not confirmed in time");
+		if (agent->config->mode != PG_MODE_SOCKET)
+			look_at(agent, interface);
 	}
 }

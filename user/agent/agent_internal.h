@@ -20,10 +20,14 @@
 struct interface {
 	char name[PG_NAME_MAX];
 	enum pg_gate_mode mode;
-	char why[160];
+	char why[PG_INTERFACE_WHY];
 	struct pg_gate *gate;
 	uint32_t queues;
 	uint32_t first_worker;	/* its queues' workers follow one another */
+	uint32_t workers;	/* planned at the start; queues is never more */
+	uint32_t ifindex;	/* when it was last tried to attach, 0 = there was none */
+	bool wanted;		/* attach again when the interface comes back */
+	bool renamed;		/* its gate went with it, which was said */
 	uint64_t confirm_by_ms; /* monotonic, 0 = confirmed */
 	int shield_link;	/* of the program at TC ingress, -1 = none */
 	char shield_why[160];	/* why its cookies are not the gate's own */
@@ -71,6 +75,8 @@ struct pg_agent {
 	struct pg_worker *workers[PG_WORKERS_MAX];
 	uint32_t worker_count;
 	uint64_t started_ms, adopted, restored, removed;
+	uint32_t confirm_seconds;
+	bool settled; /* the start did not fail: what is pinned stays */
 	struct pg_followers *followers;
 	struct pg_listeners *listeners;
 	struct pg_shield_guard *shield;
@@ -109,14 +115,20 @@ void pg_endpoints_handlers(struct pg_agent *agent, struct pg_app_handlers *ret_h
 
 /* Fills interfaces[] from the configuration and counts the workers they need. */
 int pg_interfaces_plan(struct pg_agent *agent, struct pg_error *error);
-/* The mode ladder for one interface; lock held. */
+/*
+ * The mode ladder for one interface; lock held. With confirm_seconds its gate is undone unless it
+ * is confirmed by then, and when this process ends.
+ */
 int pg_interface_attach(struct pg_agent *agent, struct interface *interface,
-			struct pg_error *error);
+			uint32_t confirm_seconds, struct pg_error *error);
 void pg_interface_detach(struct pg_agent *agent, struct interface *interface, const char *why);
 /* Removes pins of interfaces that are gone or no longer configured, and says so. */
 void pg_interfaces_clean(struct pg_agent *agent);
 void pg_interfaces_close(struct pg_agent *agent);
-/* Undoes unconfirmed attaches whose time is up. */
+/*
+ * Undoes unconfirmed attaches whose time is up; notices interfaces that went, were renamed or came
+ * back, and attaches to those that did.
+ */
 void pg_interfaces_tick(struct pg_agent *agent);
 
 /* --- agent_sessions.c --------------------------------------------------------------------------
@@ -168,10 +180,13 @@ void pg_shield_leave(struct pg_agent *agent, struct interface *interface);
 
 struct pg_agent_options {
 	const char *config_path;
+	uint32_t confirm_seconds; /* of what is attached at the start, 0 = confirmed */
 };
 
 int pg_agent_open(const struct pg_agent_options *options, struct pg_agent **ret_agent,
 		  struct pg_error *error);
+/* Attaches the configured interfaces, once everything else is known to work. */
+void pg_agent_attach_all(struct pg_agent *agent);
 /* Clean stop: sessions saved, pins and programs left. */
 void pg_agent_close(struct pg_agent *agent);
 /* Local addresses to watch; call pg_agent_locals_changed when readable. */

@@ -7,8 +7,10 @@
 #include <linux/magic.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -211,6 +213,20 @@ static int map_all(struct pg_maps *maps, const struct pg_maps_options *options,
 	return 0;
 }
 
+/* Two agents over the same maps would end each other's sessions. */
+static int lock_instance(struct pg_maps *maps, const char *instance, struct pg_error *error)
+{
+	maps->lock = open(maps->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (maps->lock >= 0 && !flock(maps->lock, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return pg_error_set(error, -EBUSY,
+				    "another agent runs instance %s: stop that one, or configure "
+				    "another 'instance' for this one",
+				    instance);
+	return pg_error_set(error, -errno, "locking %s: %s", maps->path, strerror(errno));
+}
+
 static int create_maps(struct pg_maps *maps, const struct pg_maps_options *options,
 		       struct pg_error *error)
 {
@@ -220,6 +236,8 @@ static int create_maps(struct pg_maps *maps, const struct pg_maps_options *optio
 	err = make_directory(BPFFS "/packgate", error);
 	if (!err)
 		err = make_directory(maps->path, error);
+	if (!err)
+		err = lock_instance(maps, options->instance, error);
 	if (err)
 		return err;
 	maps->base = open_skeleton(maps, options->sessions, options->streams);
@@ -245,6 +263,7 @@ int pg_maps_open(const struct pg_maps_options *options, struct pg_maps **ret_map
 
 	if (!maps)
 		return pg_error_set(error, -ENOMEM, "out of memory");
+	maps->lock = -1;
 	err = mount_bpffs(error);
 	if (!err)
 		err = create_maps(maps, options, error);
@@ -266,7 +285,28 @@ void pg_maps_close(struct pg_maps *maps)
 		return;
 	/* the mappings go with the process: workers may still hold pointers */
 	gate_bpf__destroy(maps->base);
+	if (maps->lock >= 0)
+		close(maps->lock);
 	free(maps);
+}
+
+static void note_interface(void *context, const char *name)
+{
+	*(bool *)context = true;
+}
+
+void pg_maps_discard(struct pg_maps *maps)
+{
+	bool interfaces = false;
+
+	if (maps)
+		pg_maps_each_interface(maps, note_interface, &interfaces);
+	if (maps && maps->base && !maps->adopted && !interfaces) {
+		unpin_maps(maps, maps->base);
+		rmdir(maps->path);
+		rmdir(BPFFS "/packgate");
+	}
+	pg_maps_close(maps);
 }
 
 int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, struct pg_error *error)
@@ -482,8 +522,15 @@ static int swap_pinned(struct pg_gate *gate, uint32_t ifindex, const char *path)
 	return 0;
 }
 
-static int attach_new(struct pg_gate *gate, uint32_t ifindex, bool generic, const char *path,
-		      struct pg_error *error)
+/* What the kernel's refusal usually means. */
+static const char *attach_hint(int err, bool generic)
+{
+	if (err == -ERANGE || err == -EINVAL)
+		return "; is its MTU above 3506?";
+	return err == -EOPNOTSUPP && !generic ? "; its driver has no native XDP" : "";
+}
+
+static int attach_new(struct pg_gate *gate, uint32_t ifindex, bool generic, struct pg_error *error)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, options,
 		    .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
@@ -496,12 +543,27 @@ static int attach_new(struct pg_gate *gate, uint32_t ifindex, bool generic, cons
 	if (fd < 0)
 		return pg_error_set(error, fd, "attaching to %s in %s mode: %s%s", gate->interface,
 				    generic ? "generic" : "native", strerror(-fd),
-				    fd == -ERANGE || fd == -EINVAL ? "; is its MTU above 3506?"
-								   : "");
-	if (bpf_obj_pin(fd, path))
+				    attach_hint(fd, generic));
+	gate->link = TAKE_FD(fd);
+	return 0;
+}
+
+bool pg_gate_kept(const struct pg_gate *gate)
+{
+	char path[256];
+
+	gate_path(gate, "link", path, sizeof(path));
+	return !access(path, F_OK);
+}
+
+int pg_gate_keep(struct pg_gate *gate, struct pg_error *error)
+{
+	char path[256];
+
+	gate_path(gate, "link", path, sizeof(path));
+	if (bpf_obj_pin(gate->link, path) && errno != EEXIST)
 		return pg_error_set(error, -errno, "pinning the link in %s: %s", path,
 				    strerror(errno));
-	gate->link = TAKE_FD(fd);
 	return 0;
 }
 
@@ -514,7 +576,7 @@ static void pin_program(const struct pg_gate *gate)
 	bpf_obj_pin(bpf_program__fd(gate->skeleton->progs.pg_gate), path);
 }
 
-int pg_gate_attach(struct pg_gate *gate, bool generic, struct pg_error *error)
+int pg_gate_attach(struct pg_gate *gate, bool generic, bool keep, struct pg_error *error)
 {
 	uint32_t ifindex = if_nametoindex(gate->interface);
 	char path[256];
@@ -532,17 +594,29 @@ int pg_gate_attach(struct pg_gate *gate, bool generic, struct pg_error *error)
 				    "and attach again",
 				    gate->interface, strerror(-err), gate->interface);
 	if (err)
-		err = attach_new(gate, ifindex, generic, path, error);
+		err = attach_new(gate, ifindex, generic, error);
+	if (!err && keep)
+		err = pg_gate_keep(gate, error);
 	if (!err)
 		pin_program(gate);
 	return err;
+}
+
+uint32_t pg_gate_ifindex(const struct pg_gate *gate)
+{
+	struct bpf_link_info info = { 0 };
+	uint32_t bytes = sizeof(info);
+
+	if (gate->link < 0 || bpf_obj_get_info_by_fd(gate->link, &info, &bytes))
+		return 0;
+	return info.xdp.ifindex;
 }
 
 bool pg_gate_attached(const struct pg_gate *gate)
 {
 	uint32_t ifindex = if_nametoindex(gate->interface);
 
-	return gate->link >= 0 && ifindex && link_holds(gate->link, ifindex);
+	return ifindex && pg_gate_ifindex(gate) == ifindex;
 }
 
 uint32_t pg_gate_program_id(const struct pg_gate *gate)
@@ -579,7 +653,7 @@ void pg_gate_close(struct pg_gate *gate)
 	if (gate->link >= 0)
 		close(gate->link);
 	gate_bpf__destroy(gate->skeleton);
-	if (gate->directory[0])
-		rmdir(gate->directory); /* goes only when nothing is pinned in it */
+	if (gate->directory[0] && !pg_gate_kept(gate))
+		remove_interface_pins(gate->directory);
 	free(gate);
 }

@@ -32,6 +32,7 @@ struct pg_maps {
 	struct pg_shield_state *shield_state;
 	struct pg_shield_env *shield_env;
 	int shield_log;
+	int lock;     /* on the instance's folder */
 	bool adopted; /* the maps were pinned by an earlier process */
 };
 
@@ -44,11 +45,13 @@ struct pg_maps_options {
 /*
  * Opens the pinned maps, or creates and pins them. Pinned maps of another ABI are unpinned and new
  * ones made (the attached program keeps the old ones until it is swapped). Maps of this ABI with
- * another size are refused: -EINVAL with what to do.
+ * another size are refused: -EINVAL with what to do; an instance that another agent runs: -EBUSY.
  */
 int pg_maps_open(const struct pg_maps_options *options, struct pg_maps **ret_maps,
 		 struct pg_error *error);
 void pg_maps_close(struct pg_maps *maps); /* the pins stay */
+/* Closes, and unpins the maps unless they were adopted or an interface still has pins. */
+void pg_maps_discard(struct pg_maps *maps);
 
 /* A slot of the counter arrays for an interface name, the same for ever. */
 int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, struct pg_error *error);
@@ -75,11 +78,18 @@ int pg_gate_set_socket(struct pg_gate *gate, uint32_t queue, int fd);
 
 /*
  * Attaches in the driver or (generic) behind it; where a pinned link of ours is found, its program
- * is swapped instead. Refuses, naming it, when another XDP program is there.
+ * is swapped instead. Refuses, naming it, when another XDP program is there. The link is pinned if
+ * keep; else it ends with this process, however that ends, until pg_gate_keep.
  */
-int pg_gate_attach(struct pg_gate *gate, bool generic, struct pg_error *error);
+int pg_gate_attach(struct pg_gate *gate, bool generic, bool keep, struct pg_error *error);
+int pg_gate_keep(struct pg_gate *gate, struct pg_error *error);
+
+/* Whether the link is pinned. */
+bool pg_gate_kept(const struct pg_gate *gate);
 
 bool pg_gate_attached(const struct pg_gate *gate);
+/* Index of the interface that the link holds, whatever its name is now; 0 = none. */
+uint32_t pg_gate_ifindex(const struct pg_gate *gate);
 uint32_t pg_gate_program_id(const struct pg_gate *gate);
 uint32_t pg_gate_slot(const struct pg_gate *gate);
 /* Where the interface's objects are pinned. */
@@ -87,7 +97,7 @@ const char *pg_gate_directory(const struct pg_gate *gate);
 
 /* Detaches, removes the interface's pins and frees. */
 void pg_gate_detach(struct pg_gate *gate);
-/* Frees; the link stays pinned and attached. */
+/* Frees; a pinned link stays attached, without one the interface's other pins go too. */
 void pg_gate_close(struct pg_gate *gate);
 
 /* Sums a per-CPU counter array of count entries. */

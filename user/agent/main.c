@@ -20,17 +20,20 @@
 
 #define DEFAULT_CONFIG "/etc/packgate/packgate.yaml"
 #define TICK_MS	       1000
+#define CONFIRM_MAX    86400
 
 static const char usage[] =
-	"usage: packgated [--config FILE] [--check] [--log text|json]\n"
+	"usage: packgated [--config FILE] [--check] [--confirm SECONDS] [--log text|json]\n"
 	"\n"
 	"The packgate agent: attaches the gate to the configured interfaces, decrypts what it\n"
 	"steers and hands it to applications. Stays in the foreground and logs to stderr.\n"
 	"\n"
-	"  --config FILE   the configuration (default " DEFAULT_CONFIG ")\n"
-	"  --check         read the configuration and the keys, tokens and certificates it\n"
-	"                  names, say what is wrong with them, and end\n"
-	"  --log FORMAT    text (default) or json, one object a line\n"
+	"  --config FILE        the configuration (default " DEFAULT_CONFIG ")\n"
+	"  --check              read the configuration and the keys, tokens and certificates\n"
+	"                       it names, say what is wrong with them, and end\n"
+	"  --confirm SECONDS    detach what it attaches unless `packgate confirm INTERFACE` comes\n"
+	"                       first; until then the gate also ends with the agent\n"
+	"  --log FORMAT         text (default) or json, one object a line\n"
 	"  --print-metrics-doc  print docs/metrics.md and end\n"
 	"  --version, --help\n"
 	"\n"
@@ -39,8 +42,23 @@ static const char usage[] =
 
 struct options {
 	const char *config;
+	uint32_t confirm_seconds;
 	bool check;
 };
+
+static int read_seconds(const char *text, uint32_t *ret_seconds)
+{
+	char *end;
+	unsigned long seconds = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || seconds < 1 || seconds > CONFIRM_MAX) {
+		fprintf(stderr, "packgated: --confirm takes 1 to %d seconds, not '%s'\n",
+			CONFIRM_MAX, text);
+		return -EINVAL;
+	}
+	*ret_seconds = (uint32_t)seconds;
+	return 0;
+}
 
 /* -1 = go on, else the exit code. */
 static int read_options(int argc, char **argv, struct options *options)
@@ -48,6 +66,7 @@ static int read_options(int argc, char **argv, struct options *options)
 	static const struct option table[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check", no_argument, NULL, 'k' },
+		{ "confirm", required_argument, NULL, 's' },
 		{ "log", required_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -63,6 +82,10 @@ static int read_options(int argc, char **argv, struct options *options)
 			break;
 		case 'k':
 			options->check = true;
+			break;
+		case 's':
+			if (read_seconds(optarg, &options->confirm_seconds))
+				return 2;
 			break;
 		case 'l':
 			if (strcmp(optarg, "json") && strcmp(optarg, "text")) {
@@ -163,7 +186,8 @@ static void serve(struct pg_agent *agent, int signals)
 
 static int run(const struct options *options, int signals, struct pg_error *error)
 {
-	struct pg_agent_options agent_options = { .config_path = options->config };
+	struct pg_agent_options agent_options = { .config_path = options->config,
+						  .confirm_seconds = options->confirm_seconds };
 	struct pg_control *control = NULL;
 	struct pg_metrics *metrics = NULL;
 	struct pg_agent *agent = NULL;
@@ -182,6 +206,8 @@ static int run(const struct options *options, int signals, struct pg_error *erro
 		err = pg_metrics_open(agent, &config->metrics.listen, &metrics, error);
 	pg_agent_config_put(agent);
 	if (!err) {
+		/* last, so that a start that fails leaves no gate behind */
+		pg_agent_attach_all(agent);
 		pg_info_log("ready");
 		serve(agent, signals);
 		pg_info_log("stopping; sessions and gates stay pinned");

@@ -100,6 +100,15 @@ static int detach_pins(const char *instance, const char *interface)
 	return CLI_DONE;
 }
 
+static int remove_maps_only(const char *instance)
+{
+	int rc = remove_maps(instance);
+
+	if (!rc && !cli.json)
+		printf("no gate was left; removed the maps of instance %s\n", instance);
+	return rc;
+}
+
 static int detach_one_pin(const char *instance, const char *interface)
 {
 	char names[PG_PINS_NAMES_MAX][PG_PINS_NAME_MAX];
@@ -131,6 +140,8 @@ static int detach_all_pins(const char *instance)
 
 	if (pg_pins_list(instance, names, &count, &error))
 		return cli_fail(CLI_FAILED, "detach: %s", error.text);
+	if (!count)
+		return remove_maps_only(instance);
 	for (i = 0; i < count; i++) {
 		rc = detach_pins(instance, names[i]);
 		if (rc)
