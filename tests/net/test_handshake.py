@@ -315,6 +315,15 @@ def check_restart(bench):
     expect(session_id(half) not in bench.states(), "the half-open session is still there")
 
 
+def check_restart_sees_no_flood(bench):
+    """The shakehands that the gate counted for earlier agents are no burst of the first moment."""
+    before = bench.total("packgate_gate_shakehands_total")
+    expect(before > 10, "%d shakehands before: too few to show anything", before)
+    bench.agent.stop()
+    bench.agent.start()
+    expect("cookies are demanded" not in bench.agent.stderr(4000), "%s", bench.agent.stderr(4000))
+
+
 def check_cookie(bench, where, vlans=()):
     """Always demanded: the first shakehand gets a cookie from the gate, the second the session."""
     before = bench.total("packgate_shakehands_total")
@@ -478,6 +487,8 @@ def checks(report, bench, keys, configure, reload_with):
     report.check("cookie, IP options", check_cookie_options, bench)
     report.check("counters", check_counts, bench)
     report.check("restart", check_restart, bench)
+    reload_with({"cookie": "auto"})
+    report.check("a restart sees no flood", check_restart_sees_no_flood, bench)
 
 
 def main():

@@ -11,15 +11,7 @@
  */
 
 #define QUIET_MS 10000 /* the demand stays for so long after its last reason */
-
-int pg_cookies_start(struct pg_agent *agent)
-{
-	struct pg_shared *shared = agent->maps->shared;
-
-	agent->cookies.renewed_ms = agent->cookies.looked_ms = pg_agent_now_ms();
-	return agent->maps->adopted ? pg_cookie_renew(&shared->cookies)
-				    : pg_cookie_start(&shared->cookies);
-}
+#define LOOK_MS	 500   /* a rate over less is chance */
 
 /* Shakehands that every gate has counted. */
 static uint64_t count_shakehands(struct pg_agent *agent, uint64_t otherwise)
@@ -37,6 +29,16 @@ static uint64_t count_shakehands(struct pg_agent *agent, uint64_t otherwise)
 	return sum;
 }
 
+int pg_cookies_start(struct pg_agent *agent)
+{
+	struct pg_shared *shared = agent->maps->shared;
+
+	agent->cookies.renewed_ms = agent->cookies.looked_ms = pg_agent_now_ms();
+	agent->cookies.shakehands = count_shakehands(agent, 0); /* of earlier agents */
+	return agent->maps->adopted ? pg_cookie_renew(&shared->cookies)
+				    : pg_cookie_start(&shared->cookies);
+}
+
 /* More shakehands since the last look than half of what may cost a key agreement. */
 static bool flooded(struct pg_agent *agent, uint64_t now_ms)
 {
@@ -44,9 +46,11 @@ static bool flooded(struct pg_agent *agent, uint64_t now_ms)
 	uint64_t shakehands = count_shakehands(agent, watch->shakehands);
 	uint64_t came = shakehands - watch->shakehands, elapsed = now_ms - watch->looked_ms;
 
+	if (elapsed < LOOK_MS)
+		return false;
 	watch->shakehands = shakehands;
 	watch->looked_ms = now_ms;
-	return elapsed && came * 1000 / elapsed > agent->config->limits.handshakes_per_second / 2;
+	return came * 1000 / elapsed > agent->config->limits.handshakes_per_second / 2;
 }
 
 static bool demanded(struct pg_agent *agent, uint64_t now_ms)
