@@ -57,5 +57,11 @@ def main(path, endpoint, echo):
 
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 4) or sys.argv[3:] not in ([], ["--echo"]):
-        sys.exit(__doc__)
-    sys.exit(main(sys.argv[1], sys.argv[2], "--echo" in sys.argv))
+        print("usage:", __doc__.split(": ")[1], file=sys.stderr)
+        sys.exit(2)
+    try:
+        sys.exit(main(sys.argv[1], sys.argv[2], "--echo" in sys.argv))
+    except OSError as why:
+        sys.exit("%s: %s" % (sys.argv[1], why.strerror))
+    except KeyboardInterrupt:
+        sys.exit(130)
