@@ -40,7 +40,7 @@ struct facts {
 /* Of the segment at hand; kept out of the stack, which the gate and this step fill together. */
 struct work {
 	struct facts facts;
-	struct option_walk options; /* of a SYN */
+	struct pg_option_walk options; /* of a SYN */
 	struct bpf_sock_tuple tuple;
 	struct listener listener;
 	struct syn_ack answer;
@@ -227,7 +227,8 @@ static __always_inline __s64 ask_kernel(const struct segment *segment, void *sk,
 
 /* What only timestamps can carry is left away without them. */
 static __always_inline void limit_to_kernel(const struct listener *listener,
-					    const struct tcp_options *asked, struct syn_ack *answer)
+					    const struct pg_tcp_options *asked,
+					    struct syn_ack *answer)
 {
 	__u32 bits, now_ms = answer->time;
 
@@ -246,7 +247,7 @@ __noinline int offer(const struct route *route, __u64 now_ns, struct work *work)
 {
 	const struct pg_shield_env *env = shield_env();
 	const struct listener *listener;
-	const struct tcp_options *asked;
+	const struct pg_tcp_options *asked;
 	__u32 margin, mtu, space;
 	struct syn_ack *answer;
 
@@ -301,7 +302,7 @@ static __always_inline int judge_syn(struct segment *segment, void *sk)
 static __always_inline void make_cookie(struct segment *segment)
 {
 	const struct syn_ack *answer = &segment->work->answer;
-	const struct tcp_options *asked = &segment->work->options.found;
+	const struct pg_tcp_options *asked = &segment->work->options.found;
 	__u32 slot = pg_shield_slot(segment->now_ns);
 	struct pg_shield_options kept = {
 		.mss = asked->base.mss ? asked->base.mss : MSS_DEFAULT_V4,

@@ -42,6 +42,14 @@ struct {
 	__type(value, struct pg_shield_seen);
 } pg_shield_seen SEC(".maps");
 
+/* Kept out of the stack, where the walk's reads at any byte would be refused. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pg_option_walk);
+} pg_shield_walk SEC(".maps");
+
 struct ack {
 	struct route route;
 	const struct pg_shield *shield;
@@ -49,7 +57,7 @@ struct ack {
 	__u32 index; /* of the shield */
 	__u32 sequence, acked;
 	struct pg_shield_options kept;
-	struct tcp_options options;
+	struct pg_tcp_options options;
 };
 
 /* Whether cookies were made for this shield so lately that one may come back. */
@@ -96,13 +104,14 @@ static __always_inline bool read_ack(struct __sk_buff *skb, struct ack *ack)
 
 static __always_inline void read_times(struct __sk_buff *skb, struct ack *ack)
 {
+	__u32 zero = 0;
+	struct pg_option_walk *walk = bpf_map_lookup_elem(&pg_shield_walk, &zero);
 	const struct tcphdr *tcp = tcp_of(skb, ack);
-	struct option_walk walk;
 
-	if (!tcp)
+	if (!tcp || !walk)
 		return;
-	read_options(tcp, (const void *)(long)skb->data_end, &walk);
-	ack->options = walk.found;
+	read_options(tcp, (const void *)(long)skb->data_end, walk);
+	ack->options = walk->found;
 }
 
 /*

@@ -26,15 +26,15 @@ static __always_inline __be32 scale_word(const struct syn_ack *answer)
 {
 	if (answer->scale == PG_SHIELD_NO_SCALE)
 		return pg_be32(0x01010101);
-	return pg_be32(OPTION_NOP << 24 | OPTION_SCALE << 16 | 3 << 8 | answer->scale);
+	return pg_be32(PG_OPTION_NOP << 24 | PG_OPTION_SCALE << 16 | 3 << 8 | answer->scale);
 }
 
 /* Returns the header's length. */
 static __always_inline __u32 put_options(const struct syn_ack *answer, __be32 *words)
 {
-	words[0] = LINUX_MSS_WORD | pg_be32(answer->mss);
+	words[0] = PG_LINUX_MSS_WORD | pg_be32(answer->mss);
 	if (answer->timed) {
-		words[1] = answer->sack ? LINUX_SACK_TIME_WORD : LINUX_NOP_TIME_WORD;
+		words[1] = answer->sack ? PG_LINUX_SACK_TIME_WORD : PG_LINUX_NOP_TIME_WORD;
 		words[2] = pg_be32(answer->time);
 		words[3] = pg_be32(answer->echo);
 		words[4] = scale_word(answer);
@@ -42,7 +42,8 @@ static __always_inline __u32 put_options(const struct syn_ack *answer, __be32 *w
 	}
 	if (!answer->sack && answer->scale == PG_SHIELD_NO_SCALE)
 		return 24;
-	words[1] = answer->sack ? pg_be32(0x01010000 | OPTION_SACK << 8 | 2) : pg_be32(0x01010101);
+	words[1] =
+		answer->sack ? pg_be32(0x01010000 | PG_OPTION_SACK << 8 | 2) : pg_be32(0x01010101);
 	words[2] = scale_word(answer);
 	return 32;
 }

@@ -36,6 +36,9 @@
 #define LLVMFuzzerTestOneInput fuzz_handshake
 #include "fuzz/fuzz_handshake.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_tcp_options
+#include "fuzz/fuzz_tcp_options.c"
+#undef LLVMFuzzerTestOneInput
 
 #define CORPUS	  "tests/fuzz/corpus"
 #define INPUT_MAX 66000
@@ -130,13 +133,19 @@ static void test_handshake(void **state)
 	replay("fuzz_handshake", fuzz_handshake);
 }
 
+static void test_tcp_options(void **state)
+{
+	replay("fuzz_tcp_options", fuzz_tcp_options);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_frame),	   cmocka_unit_test(test_packet),
-		cmocka_unit_test(test_app_record), cmocka_unit_test(test_message),
-		cmocka_unit_test(test_decode),	   cmocka_unit_test(test_follow),
-		cmocka_unit_test(test_engine),	   cmocka_unit_test(test_handshake),
+		cmocka_unit_test(test_frame),	    cmocka_unit_test(test_packet),
+		cmocka_unit_test(test_app_record),  cmocka_unit_test(test_message),
+		cmocka_unit_test(test_decode),	    cmocka_unit_test(test_follow),
+		cmocka_unit_test(test_engine),	    cmocka_unit_test(test_handshake),
+		cmocka_unit_test(test_tcp_options),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,8 +54,8 @@ static int load(const struct pg_maps *maps, struct shield_tc_bpf **ret_skeleton,
 	bpf_map__set_autocreate(skeleton->maps.pg_shield_log, false);
 	bpf_object__for_each_map(map, skeleton->obj)
 	{
-		if (map == skeleton->maps.pg_shield_seen || map == skeleton->maps.pg_shield_log ||
-		    strchr(bpf_map__name(map), '.'))
+		if (map == skeleton->maps.pg_shield_seen || map == skeleton->maps.pg_shield_walk ||
+		    map == skeleton->maps.pg_shield_log || strchr(bpf_map__name(map), '.'))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", maps->path, bpf_map__name(map));
 		bpf_map__set_pin_path(map, path);
