@@ -214,6 +214,10 @@ static void test_slow(void **state)
 	assert_int_equal(c.window, 2 * DATAGRAM);
 	assert_int_equal(c.slow_start_to, 5 * DATAGRAM);
 	assert_false(pg_congestion_allows(&c, DATAGRAM));
+	/* again while the window grows back: slow start still goes as far */
+	pg_congestion_slow(&c, order + 1);
+	assert_int_equal(c.window, 2 * DATAGRAM);
+	assert_int_equal(c.slow_start_to, 5 * DATAGRAM);
 	for (int i = 1; i <= 10; i++)
 		pg_congestion_forget(&c, DATAGRAM);
 	assert_int_equal(c.in_flight, 0);

@@ -274,6 +274,24 @@ static void test_send_buffer_is_full(void **state)
 	stop();
 }
 
+/* The lowest packet always: the peer may have no room for another. The others take turns. */
+static void test_what_is_probed(void **state)
+{
+	static const char *const rows[] = { "d1", "d1 d2", "d1 d3", "d1 d2" };
+	uint64_t begin, timeout = 500;
+
+	start_plain();
+	begin = p->now_ms;
+	for (uint32_t i = 1; i <= 3; i++)
+		give(CLIENT, 0, 5, i);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++, timeout *= 2) {
+		lose_all();
+		pair_run_to(p, begin += timeout);
+		assert_string_equal(on_the_way(SERVER), rows[i]);
+	}
+	stop();
+}
+
 /* --- fragments -----------------------------------------------------------------------------------
  */
 
@@ -495,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_clean_path),
 		cmocka_unit_test(test_slow_resets_the_window),
 		cmocka_unit_test(test_send_buffer_is_full),
+		cmocka_unit_test(test_what_is_probed),
 		cmocka_unit_test(test_fragments),
 		cmocka_unit_test(test_incomplete_is_a_gap),
 		cmocka_unit_test(test_application_full_for_a_whole_packet),

@@ -128,6 +128,12 @@ void pg_congestion_forget(struct pg_congestion *congestion, uint32_t bytes)
 
 void pg_congestion_slow(struct pg_congestion *congestion, uint64_t next_order)
 {
+	uint64_t slow_start_to = congestion->slow_start_to;
+	bool regrowing = slow_start_to != WINDOW_MAX && congestion->window < slow_start_to;
+
 	reduce(congestion, next_order);
 	congestion->window = least(congestion);
+	/* a buffer that is still full says nothing new about what the path carries */
+	if (regrowing)
+		congestion->slow_start_to = slow_start_to;
 }

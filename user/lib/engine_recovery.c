@@ -10,7 +10,6 @@
  * is of an earlier copy, and if the frame had been taken for lost, it was only late.
  */
 
-#define PROBES	       2
 #define REORDERING_MAX 128
 #define RATIO_WEIGHT   8 /* of the packets before, in AvgRetryRatio */
 #define PERSISTENT     3 /* timeouts that a run of losses spans */
@@ -61,7 +60,8 @@ void pg_recovery_take(struct pg_engine *engine, struct pg_sent_packet *packet, u
 		was_only_late(engine);
 	if (last_copy && frame->order > tx->acked_order)
 		tx->acked_order = frame->order;
-	if (once && frame->order > tx->sample_order) {
+	/* nor does the ack of a packet of which anything was sent again: it may answer that */
+	if (once && !packet->resent && frame->order > tx->sample_order) {
 		tx->sample_order = frame->order;
 		tx->sample_us = passed;
 	}
@@ -109,6 +109,34 @@ static uint64_t loss_delay_us(const struct pg_engine *engine)
 	return delay > GRAIN_US ? delay : GRAIN_US;
 }
 
+static bool begun_before(struct pg_sent_frame *one, struct pg_sent_frame *other)
+{
+	const struct pg_sent_packet *packet = pg_sent_packet_of(one);
+	const struct pg_sent_packet *than = pg_sent_packet_of(other);
+
+	if (one->first_ms != other->first_ms)
+		return one->first_ms < other->first_ms;
+	if (packet->series == than->series && packet->id != than->id)
+		return packet->id < than->id;
+	return one->index < other->index;
+}
+
+/*
+ * To be sent again, those begun first in front: the peer waits for the lowest packet, and may have
+ * no room for the others until it has that.
+ */
+static void send_again(struct pg_transmission *tx, struct pg_sent_frame *frame)
+{
+	struct pg_sent_frame *before = TAILQ_LAST(&tx->lost, pg_frames);
+
+	while (before && begun_before(frame, before))
+		before = TAILQ_PREV(before, pg_frames, turn);
+	if (before)
+		TAILQ_INSERT_AFTER(&tx->lost, before, frame, turn);
+	else
+		TAILQ_INSERT_HEAD(&tx->lost, frame, turn);
+}
+
 static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
 {
 	struct pg_sent_packet *packet = pg_sent_packet_of(frame);
@@ -122,7 +150,7 @@ static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
 	pg_congestion_lost(&tx->congestion, pg_tx_frame_bytes(engine, packet, frame->index),
 			   frame->order, frame->last_us, tx->next_order, persistent);
 	frame->state = PG_FRAGMENT_LOST;
-	TAILQ_INSERT_TAIL(&tx->lost, frame, turn);
+	send_again(tx, frame);
 	if (frame->sent > engine->env->options.send_retries)
 		pg_recovery_fail(engine, packet);
 }
@@ -224,24 +252,32 @@ static uint64_t probe_ms(const struct pg_engine *engine)
 	return tx->base_ms + pg_engine_retry_ms(engine, tx->backoff);
 }
 
-/* No ack came for a whole timeout: the oldest frames go again, whatever the window says. */
+static void probe_frame(struct pg_engine *engine, struct pg_sent_frame *frame)
+{
+	if (frame->sent > engine->env->options.send_retries)
+		pg_recovery_fail(engine, pg_sent_packet_of(frame));
+	else
+		pg_tx_frame(engine, pg_sent_packet_of(frame), frame);
+}
+
+/*
+ * No ack came for a whole timeout: the frame that was begun first goes again, whatever the window
+ * says, because a peer whose receive buffer is full takes nothing but the packet whose turn it is.
+ * If that brought no ack either, so does the one whose last transmission is longest ago: of two
+ * series the peer may take only the other.
+ */
 static void probe(struct pg_engine *engine)
 {
 	struct pg_transmission *tx = &engine->tx;
-	struct pg_sent_frame *frame, *first = NULL;
+	struct pg_sent_frame *frame = TAILQ_FIRST(&tx->age);
 
 	engine->env->counters.timeouts++;
 	tx->backoff++;
 	tx->base_ms = engine->env->now_ms;
-	for (int i = 0; i < PROBES && (frame = TAILQ_FIRST(&tx->flight)) && frame != first; i++) {
-		if (frame->sent > engine->env->options.send_retries) {
-			pg_recovery_fail(engine, pg_sent_packet_of(frame));
-			continue;
-		}
-		if (pg_tx_frame(engine, pg_sent_packet_of(frame), frame))
-			return;
-		first = first ? first : frame;
-	}
+	probe_frame(engine, frame);
+	frame = TAILQ_FIRST(&tx->flight);
+	if (tx->backoff > 1 && frame && frame->last_us != pg_engine_now_us(engine))
+		probe_frame(engine, frame);
 }
 
 static void fail_old(struct pg_engine *engine)
