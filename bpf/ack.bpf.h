@@ -47,7 +47,27 @@ static __always_inline void write_ack(const struct pkt *pkt, __u64 now_ms, struc
 	ret_ack->bytes = 28;
 }
 
-/* An ack made here never carries SLOW; its time is the kernel's clock and the agent's offset. */
+/*
+ * The time of a frame sent now: the kernel's clock and the agent's offset, but never less than what
+ * the session has sent already, from here or by the agent, though the wall clock may step back.
+ */
+static __always_inline __u64 ack_time_ms(const struct pkt *pkt, const struct pg_shared *shared)
+{
+	__u64 now_ms = (bpf_ktime_get_ns() + shared->clock_offset_ns) / NS_PER_MS;
+	const struct pg_window *window = bpf_map_lookup_elem(&pg_windows, &pkt->slot);
+	struct pg_acks_state *acks = bpf_map_lookup_elem(&pg_acks, &pkt->slot);
+
+	if (window && now_ms < window->sent_time_ms)
+		now_ms = window->sent_time_ms;
+	if (!acks)
+		return now_ms;
+	if (now_ms < acks->sent_time_ms)
+		now_ms = acks->sent_time_ms;
+	acks->sent_time_ms = now_ms;
+	return now_ms;
+}
+
+/* An ack made here never carries SLOW. */
 static __always_inline int ack_duplicate(struct xdp_md *ctx, struct pkt *pkt, __u64 bytes)
 {
 	const struct pg_shared *shared = shared_state();
@@ -56,7 +76,7 @@ static __always_inline int ack_duplicate(struct xdp_md *ctx, struct pkt *pkt, __
 
 	if (!shared)
 		return XDP_ABORTED;
-	write_ack(pkt, (bpf_ktime_get_ns() + shared->clock_offset_ns) / NS_PER_MS, &ack);
+	write_ack(pkt, ack_time_ms(pkt, shared), &ack);
 	action = send_answer(ctx, &pkt->route, &ack);
 	if (action != XDP_TX) {
 		count_one(PG_COUNT_ABORTED, bytes);

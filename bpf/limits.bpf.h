@@ -77,9 +77,9 @@ static __always_inline enum pg_drop unmatched(const struct pkt *pkt)
 static __always_inline bool ack_again(const struct pkt *pkt)
 {
 	const struct pg_shared *shared = shared_state();
-	struct pg_bucket *bucket = bpf_map_lookup_elem(&pg_acks, &pkt->slot);
+	struct pg_acks_state *acks = bpf_map_lookup_elem(&pg_acks, &pkt->slot);
 
-	return bucket && shared && bucket_take(bucket, shared->ack_rate);
+	return acks && shared && bucket_take(&acks->bucket, shared->ack_rate);
 }
 
 #endif

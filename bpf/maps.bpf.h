@@ -116,9 +116,10 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 65536);
 	__type(key, __u32);
-	__type(value, struct pg_bucket);
+	__type(value, struct pg_acks_state);
 } pg_acks SEC(".maps");
 
 struct {

@@ -13,7 +13,7 @@
  * adopt them. Raise PG_ABI with every change of a value, a key or the meaning of a field.
  */
 
-#define PG_ABI	 2
+#define PG_ABI	 3
 #define PG_MAGIC 0x70676174u /* "pgat" */
 
 #define PG_INTERFACES_MAX     16
@@ -34,7 +34,7 @@ struct pg_shared {
 	__u32 abi;
 	__u32 sessions;	       /* entries of pg_sessions, a power of two */
 	__u32 streams;	       /* entries of pg_strm_lines */
-	__u64 clock_offset_ns; /* Unix time in ns - bpf_ktime_get_ns() */
+	__u64 clock_offset_ns; /* Unix time in ns - bpf_ktime_get_ns(), as it was a second ago */
 	__u64 generation;      /* of the store that knows these sessions */
 	__u32 without_agent;   /* enum pg_without_agent */
 	__u32 unmatched_rate;  /* frames a second and source that match no session */
@@ -99,12 +99,24 @@ struct pg_count {
 #define PG_STEERED_INDEX(slot, queue)	   ((slot)*PG_QUEUES_MAX + (queue))
 #define PG_STEERED_ENTRIES		   (PG_INTERFACES_MAX * PG_QUEUES_MAX)
 
-/* pg_sources, pg_acks: a token bucket. Updated by several CPUs without a lock: a lost
+/* pg_sources, and part of pg_acks: a token bucket. Updated by several CPUs without a lock: a lost
  * update lets a frame more or less through, never more than one a CPU. */
 struct pg_bucket {
 	__u32 stamp;  /* time of the last refill, in ticks: jiffies, or 2^20 ns */
 	__u32 tokens; /* left, in parts of a frame: as many as ticks make a second */
 };
+
+/*
+ * pg_acks, memory-mapped: what the gate keeps of a session whose duplicates it acks. The agent only
+ * reads, and zeroes the slot of a new session: the next timestamp of either is not below the
+ * other's last. Two CPUs that ack for one session at once write times in no order.
+ */
+struct pg_acks_state {
+	struct pg_bucket bucket;
+	__u64 sent_time_ms; /* newest timestamp that the gate sent */
+};
+
+_Static_assert(sizeof(struct pg_acks_state) == 16, "size is part of the ABI");
 
 /* pg_events: a sampled drop. */
 struct pg_event {

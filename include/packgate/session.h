@@ -64,7 +64,7 @@ struct pg_window {
 	__u64 handle;	       /* the session's handle in the store */
 	__u64 data_time_ms;    /* newest timestamp of an authenticated data frame */
 	__u64 control_time_ms; /* newest timestamp of an authenticated control frame */
-	__u64 sent_time_ms;    /* newest timestamp sent; the next is never lower */
+	__u64 sent_time_ms;    /* newest timestamp that the agent sent; the next is never lower */
 	__u32 next_deliver;    /* lowest packId not yet delivered or reported as a gap */
 	__u32 next_send;       /* next packId to send; advanced before its frame leaves */
 	__u32 send_bound;      /* packIds below it are reserved in the store */

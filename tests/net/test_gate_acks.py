@@ -3,6 +3,7 @@
 """Duplicates acked in the driver, judged by the witness: the agent never sees them."""
 
 import sys
+import time
 
 import witness
 from lab import Lab, require_root, wait_until
@@ -11,6 +12,7 @@ from lab_session import Sessions, configuration, echo, endpoint, open_stream
 from lab_wire import ETH_P_8021Q, Wire
 from witness import ACK
 
+HOUR_MS = 3600 * 1000
 BURST = 200  # below the acks a session may have in a second
 ENDPOINTS = (endpoint("v4", 4000), endpoint("v6", 4000, "::"),
              endpoint("open", 4001, guard="off"))
@@ -75,8 +77,45 @@ def check_forged(bench):
                  before.total("packgate_gate_acks_total"), "packgate_gate_acks_total")
 
 
+def repeat(peer, sent):
+    """Duplicates acked by the gate and echoes by the agent, in turns: the witness demands that each
+    is not older than what came before it was asked for. Returns the last ack of the gate."""
+    stream, pack = witness.parse(sent).stream, witness.parse(sent).pack
+    for _ in range(3):
+        peer.send(sent)
+        ack = peer.expect((ACK, stream, pack))
+        echo(peer, b"in turns", stream)
+    return ack
+
+
+def check_clock(bench, where, stream_of):
+    """The wall clock steps on, back, and back to where it was."""
+    peer = bench.sessions.new(where)
+    peer.session.clock_slack_ms = 3 * HOUR_MS
+    stream = open_stream(peer) if stream_of else 0
+    sent = echo(peer, b"at ten", stream)
+
+    def gate_follows(step):
+        """Whether the gate has heard of the step: a new session's ack has the new time."""
+        other = bench.sessions.new(where)
+        other.session.clock_slack_ms = 3 * HOUR_MS
+        ack = repeat(other, echo(other, b"new"))
+        return abs(ack.timestamp - time.time() * 1000 - step) < HOUR_MS / 2
+
+    try:
+        for step in (HOUR_MS, -HOUR_MS, 0):
+            bench.agent.step_clock(step)
+            repeat(peer, sent)
+            wait_until(lambda step=step: gate_follows(step), 5, "the gate's clock", 0.2)
+            repeat(peer, sent)
+    finally:
+        bench.agent.step_clock(0)
+    repeat(peer, sent)
+
+
 def run_gate(report, lab):
     agent = lab.agent(configuration(ENDPOINTS, duplicate_acks="gate"))
+    agent.preload()
     agent.start()
     bench = Bench(lab, agent)
     for where in ENDPOINTS[:2]:
@@ -89,6 +128,8 @@ def run_gate(report, lab):
                  (), b"\x01\x01\x01\x01")
     report.check("gate: burst", check_burst, bench)
     report.check("gate: forged", check_forged, bench)
+    report.check("gate: the clock steps", check_clock, bench, ENDPOINTS[0], False)
+    report.check("gate: the clock steps, stream", check_clock, bench, ENDPOINTS[1], True)
     expect("duplicates are acked by the gate" in agent.stderr(5000), "the log says who acks")
     agent.stop()
     agent.detach()

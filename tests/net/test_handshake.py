@@ -275,6 +275,18 @@ def check_clock_steps(bench):
     expect_equal(goaway.payload[0], 2, "code")
 
 
+def check_step_after_answer(bench):
+    """The answer to the shakehand is the session's first frame: what follows is not older."""
+    bench.agent.step_clock(HOUR_MS)
+    try:
+        peer, opening = bench.ask(GUARDED)
+    finally:
+        bench.agent.step_clock(0)
+    peer.session.clock_slack_ms = 2 * HOUR_MS
+    expect(opening.answer_time > time.time() * 1000 + HOUR_MS / 2, "the clock did not step")
+    echo(peer, b"an hour earlier")
+
+
 def check_app(bench):
     """The application hears of the session when it is READY, and before its first message."""
     app = App(bench.agent.app)
@@ -475,6 +487,7 @@ def checks(report, bench, keys, configure, reload_with):
     report.check("half open ends", check_half_open_ends, bench)
     report.check("idle", check_idle, bench)
     report.check("idle while the clock steps", check_clock_steps, bench)
+    report.check("the clock steps after the answer", check_step_after_answer, bench)
     report.check("application", check_app, bench)
     report.check("keys rotate", check_key_rotation, bench, keys, reload_with)
     report.check("a reload between repeats", check_reload_between, bench, keys, reload_with)

@@ -84,6 +84,7 @@ class Opening:
         self.message = self.write_message(struct.pack(">H", len(token)) + token + more)
         self.asked = self.answered = 0
         self.verdict = None
+        self.answer_time = 0
         self.clock = witness.Clock()
 
     def write_message(self, text):
@@ -140,12 +141,15 @@ class Opening:
             raise Fault("PROTOCOL 5: terms %s" % text.hex())
         self.terms = {"aead": aead, "guard": bool(guard), "policy": policy, "server": server,
                       "parameters": read_parameters(text[6:])}
+        self.answer_time = frame.timestamp
         return "accepted"
 
     def session(self, ledger=None):
         terms = self.terms
-        return witness.Session(self.noise.split(), self.client, terms["server"], terms["aead"],
-                               terms["guard"], terms["policy"], ledger)
+        session = witness.Session(self.noise.split(), self.client, terms["server"], terms["aead"],
+                                  terms["guard"], terms["policy"], ledger)
+        session.latest = self.answer_time
+        return session
 
     def final(self, session):
         """The final handshake: 9 bytes, whether the guard is on or off."""

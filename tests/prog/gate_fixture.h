@@ -44,6 +44,7 @@ struct gate {
 	struct pg_session *sessions;
 	struct pg_window *windows;
 	struct pg_opened *opened;
+	struct pg_acks_state *acks;
 	struct pg_stream_line *stream_lines;
 	struct pg_window *stream_windows;
 };
@@ -98,6 +99,7 @@ static inline void gate_size_maps(struct gate_bpf *skeleton)
 	bpf_map__set_max_entries(skeleton->maps.pg_sessions, SESSIONS);
 	bpf_map__set_max_entries(skeleton->maps.pg_windows, SESSIONS);
 	bpf_map__set_max_entries(skeleton->maps.pg_opened, SESSIONS);
+	bpf_map__set_max_entries(skeleton->maps.pg_acks, SESSIONS);
 	bpf_map__set_max_entries(skeleton->maps.pg_streams, STREAMS);
 	bpf_map__set_max_entries(skeleton->maps.pg_strm_lines, STREAMS);
 	bpf_map__set_max_entries(skeleton->maps.pg_strm_windows, STREAMS);
@@ -129,6 +131,7 @@ static inline void gate_open_with(struct gate *gate, bool acks_here)
 	gate->sessions = gate_map_memory(gate->skeleton->maps.pg_sessions);
 	gate->windows = gate_map_memory(gate->skeleton->maps.pg_windows);
 	gate->opened = gate_map_memory(gate->skeleton->maps.pg_opened);
+	gate->acks = gate_map_memory(gate->skeleton->maps.pg_acks);
 	gate->stream_lines = gate_map_memory(gate->skeleton->maps.pg_strm_lines);
 	gate->stream_windows = gate_map_memory(gate->skeleton->maps.pg_strm_windows);
 	gate->socket = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -300,12 +303,12 @@ static inline void gate_reset(struct gate *gate)
 	memset(gate->sessions, 0, SESSIONS * sizeof(*gate->sessions));
 	memset(gate->windows, 0, SESSIONS * sizeof(*gate->windows));
 	memset(gate->opened, 0, SESSIONS * sizeof(*gate->opened));
+	memset(gate->acks, 0, SESSIONS * sizeof(*gate->acks));
 	memset(gate->stream_lines, 0, STREAMS * sizeof(*gate->stream_lines));
 	memset(gate->stream_windows, 0, STREAMS * sizeof(*gate->stream_windows));
 	gate_clear_streams(gate);
 	gate_clear_map(gate->skeleton->maps.pg_locals);
 	gate_clear_map(gate->skeleton->maps.pg_sources);
-	gate_clear_map(gate->skeleton->maps.pg_acks);
 	gate_clear_map(gate->skeleton->maps.pg_ports);
 	gate_clear_map(gate->skeleton->maps.pg_endpoints);
 	gate->shared->unmatched_rate = gate->shared->ack_rate = 1000000;

@@ -5,6 +5,7 @@
 #include "gate_fixture.h"
 
 #define CLOCK_MS     1700000000000ull /* what the agent's offset makes of the kernel's clock */
+#define HOUR_MS	     3600000ll
 #define STREAM	     9
 #define STREAM_SLOT  4
 #define SEEN	     7
@@ -341,6 +342,57 @@ static void the_rate_holds(void **state)
 	}
 }
 
+/* The time of the ack that the place's duplicate on its session or stream brings now. */
+static uint64_t acked_ms(struct gate *gate, const struct place *place, uint32_t stream)
+{
+	uint32_t at = ETHER_BYTES + (place->datagram.family == 4 ? 20 : 40) + 8;
+	struct link_frame link;
+
+	build_duplicate(place, &place->datagram, stream, &link);
+	assert_int_equal(gate_judge(gate, place->name, &link, ACKS), 0);
+	return pg_load_be64(gate->out.bytes + at + PG_AT_TIMESTAMP);
+}
+
+static void step_clock(struct gate *gate, int64_t ms)
+{
+	gate->shared->clock_offset_ns += ms * 1000000;
+}
+
+/*
+ * The session's timestamps never decrease: not below what the agent sent on it, not below the
+ * gate's own, on whichever series, and though the wall clock steps back. What streams' windows say
+ * of it means nothing.
+ */
+static void time_never_goes_back(void **state)
+{
+	struct gate *gate = *state;
+
+	EACH_PLACE(place)
+	{
+		uint64_t last, agents = CLOCK_MS + 3 * HOUR_MS;
+
+		set_clock(gate);
+		set_seen(gate, place);
+		gate->stream_windows[STREAM_SLOT].sent_time_ms = CLOCK_MS + 9 * HOUR_MS;
+		last = acked_ms(gate, place, 0);
+		assert_in_range(last, CLOCK_MS - 2, CLOCK_MS + HOUR_MS);
+		step_clock(gate, -HOUR_MS);
+		assert_int_equal(acked_ms(gate, place, 0), last);
+		assert_int_equal(acked_ms(gate, place, STREAM), last);
+		step_clock(gate, 2 * HOUR_MS);
+		assert_in_range(acked_ms(gate, place, STREAM), CLOCK_MS + HOUR_MS - 2,
+				CLOCK_MS + 2 * HOUR_MS);
+		place_window(gate, place)->sent_time_ms = agents;
+		assert_int_equal(acked_ms(gate, place, 0), agents);
+		assert_int_equal(acked_ms(gate, place, STREAM), agents);
+		assert_int_equal(gate->acks[session_slot(place->ids)].sent_time_ms, agents);
+		/* another session's time is its own */
+		memset(&gate->acks[session_slot(place->ids)], 0, sizeof(*gate->acks));
+		place_window(gate, place)->sent_time_ms = 0;
+		assert_in_range(acked_ms(gate, place, 0), CLOCK_MS + HOUR_MS - 2, agents - 1);
+	}
+}
+
 static int acking_group_setup(void **state)
 {
 	static struct gate gate;
@@ -362,6 +414,7 @@ int main(void)
 		gate_test(not_without_the_guard),
 		gate_test(not_in_other_policies),
 		gate_test(the_rate_holds),
+		gate_test(time_never_goes_back),
 	};
 
 	return cmocka_run_group_tests(tests, acking_group_setup, gate_group_teardown);

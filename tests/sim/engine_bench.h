@@ -51,6 +51,7 @@ struct bench {
 	struct pg_session line;
 	struct pg_window window;
 	struct pg_opened opened;
+	__u64 others_time_ms; /* of another sender of the session */
 	struct pg_keys keys;
 	struct pg_aead *peer_aead;
 	struct pg_key_cache *peer_keys;
@@ -325,6 +326,7 @@ static inline void bench_start(struct bench *b)
 		.line = &b->line,
 		.window = &b->window,
 		.opened = &b->opened,
+		.others_time_ms = &b->others_time_ms,
 		.keys = &b->keys,
 		.handle = 1,
 		.aead = PG_AEAD_CHACHA20_POLY1305,

@@ -767,6 +767,17 @@ static void test_timestamps(void **state)
 	bench_start(b);
 	send_one(b, 0, 0);
 	assert_int_equal(b->sent[4].timestamp_ms, start + 1000);
+	/* nor is it below what another sender of the session has written */
+	b->others_time_ms = start + 2000;
+	send_one(b, 0, 0);
+	bench_control(b, PG_OP_PING, 0, 0, "p", 1);
+	b->others_time_ms = start + 1500;
+	send_one(b, 0, 0);
+	b->env.unix_ms = start + 3000;
+	send_one(b, 0, 0);
+	for (int i = 5; i < 8; i++)
+		assert_int_equal(b->sent[i].timestamp_ms, start + 2000);
+	assert_int_equal(b->sent[8].timestamp_ms, start + 3000);
 	bench_free(b);
 }
 

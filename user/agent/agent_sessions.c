@@ -621,6 +621,8 @@ void pg_sessions_save(struct pg_agent *agent)
 		saved.highest = line->highest;
 		saved.window = agent->maps->windows[slot];
 		saved.opened = agent->maps->opened[slot];
+		if (saved.window.sent_time_ms < agent->maps->acks[slot].sent_time_ms)
+			saved.window.sent_time_ms = agent->maps->acks[slot].sent_time_ms;
 		pg_store_save_window(agent->store, PG_HANDLE_STORED(saved.window.handle), &saved,
 				     sizeof(saved));
 	}

@@ -185,6 +185,7 @@ static int map_all(struct pg_maps *maps, const struct pg_maps_options *options,
 	maps->sessions = map_memory(base->maps.pg_sessions, sizeof(*maps->sessions), sessions);
 	maps->windows = map_memory(base->maps.pg_windows, sizeof(*maps->windows), sessions);
 	maps->opened = map_memory(base->maps.pg_opened, sizeof(*maps->opened), sessions);
+	maps->acks = map_memory(base->maps.pg_acks, sizeof(*maps->acks), sessions);
 	maps->stream_lines =
 		map_memory(base->maps.pg_strm_lines, sizeof(*maps->stream_lines), streams);
 	maps->stream_windows =
@@ -195,7 +196,7 @@ static int map_all(struct pg_maps *maps, const struct pg_maps_options *options,
 		map_memory(base->maps.pg_shield_state, sizeof(*maps->shield_state), PG_SHIELDS_MAX);
 	maps->shield_env = map_memory(base->maps.pg_shield_env, sizeof(*maps->shield_env), 1);
 	if (!maps->shield_ports || !maps->shields || !maps->shield_state || !maps->shield_env ||
-	    !maps->shared || !maps->sessions || !maps->windows || !maps->opened ||
+	    !maps->shared || !maps->sessions || !maps->windows || !maps->opened || !maps->acks ||
 	    !maps->stream_lines || !maps->stream_windows)
 		return pg_error_set(error, -errno, "mapping the session arrays: %s",
 				    strerror(errno));

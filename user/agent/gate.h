@@ -21,6 +21,7 @@ struct pg_maps {
 	struct pg_session *sessions; /* session_mask + 1 */
 	struct pg_window *windows;
 	struct pg_opened *opened;
+	struct pg_acks_state *acks;
 	struct pg_stream_line *stream_lines; /* stream_slots */
 	struct pg_window *stream_windows;
 	uint32_t session_mask;

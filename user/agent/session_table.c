@@ -111,8 +111,11 @@ static void prepare_window(struct pg_session_table *table, uint32_t slot,
 					    ? PG_PACK_ID_LAST
 					    : add->send_bound + SEND_SKIP;
 	}
+	if (window->sent_time_ms < add->sent_time_ms)
+		window->sent_time_ms = add->sent_time_ms;
 	window->handle = add->handle;
 	window->send_bound = add->send_bound;
+	memset(&table->maps->acks[slot], 0, sizeof(table->maps->acks[slot]));
 }
 
 void pg_table_publish(struct pg_session_table *table, uint32_t slot,

@@ -102,6 +102,7 @@ struct pg_session_add {
 	struct pg_peer peer;
 	uint64_t handle;
 	uint32_t send_bound;
+	uint64_t sent_time_ms;	       /* timestamp of the answer to its shakehand, 0 = none */
 	uint16_t max_payload, streams; /* what the client said in a handshake, 0 = nothing */
 	uint8_t aead, policy;
 	bool guard, roams;

@@ -89,6 +89,7 @@ static int op_opened(void *owner, const struct pg_shakehand *question,
 		.max_payload = session->parameters.max_payload,
 		.streams = session->parameters.streams,
 		.send_bound = PG_FIRST_BLOCK + 1,
+		.sent_time_ms = question->unix_ms,
 	};
 	int err;
 

@@ -578,6 +578,7 @@ static void start_engine(struct pg_worker *worker, const struct pg_session_add *
 		.line = &maps->sessions[entry->slot],
 		.window = &maps->windows[entry->slot],
 		.opened = &maps->opened[entry->slot],
+		.others_time_ms = &maps->acks[entry->slot].sent_time_ms,
 		.keys = &add->keys,
 		.handle = add->handle,
 		.aead = add->aead,

@@ -46,6 +46,7 @@ void pg_engine_init(struct pg_engine *engine, struct pg_engine_env *env,
 	engine->owner = start->owner;
 	engine->line = start->line;
 	engine->opened = start->opened;
+	engine->others_time_ms = start->others_time_ms;
 	engine->keys = *start->keys;
 	engine->handle = start->handle;
 	engine->aead = start->aead;
@@ -144,9 +145,14 @@ bool pg_engine_take(struct pg_engine *engine, struct pg_token_bucket *bucket, ui
 uint64_t pg_engine_timestamp(struct pg_engine *engine)
 {
 	struct pg_window *window = engine->series.window;
+	uint64_t now = engine->env->unix_ms, other = 0;
 
-	if (engine->env->unix_ms > window->sent_time_ms)
-		window->sent_time_ms = engine->env->unix_ms;
+	if (engine->others_time_ms)
+		other = __atomic_load_n(engine->others_time_ms, __ATOMIC_RELAXED);
+	if (now < other)
+		now = other;
+	if (window->sent_time_ms < now)
+		__atomic_store_n(&window->sent_time_ms, now, __ATOMIC_RELAXED);
 	return window->sent_time_ms;
 }
 

@@ -242,6 +242,7 @@ struct pg_engine {
 	void *owner;		   /* the caller's */
 	struct pg_session *line;
 	struct pg_opened *opened;
+	const __u64 *others_time_ms; /* of pg_engine_start */
 	struct pg_series series;
 	struct pg_keys keys;
 	uint64_t handle;      /* key of the AEAD key cache; unique among living sessions */
@@ -290,7 +291,9 @@ struct pg_engine_start {
 	struct pg_session *line;
 	struct pg_window *window;
 	struct pg_opened *opened;
-	const struct pg_keys *keys; /* copied */
+	const __u64 *others_time_ms; /* newest timestamp that another sender of this session, the
+					gate, has written; NULL = there is none */
+	const struct pg_keys *keys;  /* copied */
 	uint64_t handle;
 	uint8_t aead;
 	bool guard;
