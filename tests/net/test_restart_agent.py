@@ -14,12 +14,12 @@ import time
 from collections import Counter
 
 import lab_app
-from lab import PINS, Lab, require_root
+from lab import PINS, Lab, require_root, wait_until
 from lab_app import App
 from lab_report import Report, expect, expect_equal
 from lab_session import Sessions, configuration, echo, endpoint, open_stream
-from lab_wire import Wire
-from witness import ACK, DATA, PONG
+from lab_wire import Peer, Wire
+from witness import ACK, DATA, PING, PONG
 
 RESEND_SECONDS = 0.2
 IN_FLIGHT = 32
@@ -28,6 +28,7 @@ CRASHES = 4
 
 ECHO = endpoint("echo", 4000)
 PLAIN = endpoint("plain", 4001, "::", guard="off")
+ROAM = endpoint("roam", 4003, roaming="on")
 GUARDED_APP = endpoint("app", 4002, deliver="app")
 
 
@@ -219,6 +220,34 @@ def check_gap_after_crash(bench):
     expect(kinds.index((lab_app.GAP, b"")) < 2, "the gap was reported after packet 4")
 
 
+def roam(peer, port, text):
+    """The same session from another port, with the server's ping as it came there."""
+    away = Peer(peer.wire, peer.session, peer.source, port, peer.target, peer.dport)
+    away.send(away.session.data(text))
+    ping, _, _ = away.expect((PING, 0, None), (DATA, 0, None), (ACK, 0, None))
+    return away, ping
+
+
+def check_roaming(bench):
+    """An address that has not proven itself when the agent dies is not kept; one that has is."""
+    home = bench.sessions.new(ROAM)
+    echo(home, b"at home")
+    roam(home, home.sport ^ 1, b"unproven")
+    bench.agent.kill()
+    bench.agent.start()
+    home.send(home.session.ping(b"still at home"))
+    home.expect((PONG, 0, None))
+    away, ping = roam(home, home.sport ^ 2, b"proven")
+    before = bench.agent.scrape().total("packgate_roamed_total")
+    away.send(away.session.pong(away.session.unguarded(ping)))
+    wait_until(lambda: bench.agent.scrape().total("packgate_roamed_total") > before, 2, "the proof")
+    time.sleep(0.1)  # the store commits every 10 ms
+    bench.agent.kill()
+    bench.agent.start()
+    away.send(away.session.ping(b"moved"))
+    away.expect((PONG, 0, None))
+
+
 def check_without_pins(bench):
     """Stopped and detached, only the store is left: sessions return, no nonce does."""
     bench.agent.stop()
@@ -253,6 +282,7 @@ def checks(report, lab, agent):
     report.check("replays at the start of the agent", check_replay_while_down, bench)
     report.check("sessions and streams go on", check_streams, bench)
     report.check("gap after a crash", check_gap_after_crash, bench)
+    report.check("an address is kept when it is proven", check_roaming, bench)
     report.check("no nonce twice", check_ledger, bench)
     report.check("start from the store alone", check_without_pins, bench)
 
@@ -262,7 +292,7 @@ def main():
     report = Report()
     with Lab() as lab:
         limits = {"receive_timeout_ms": 2000}
-        agent = lab.agent(configuration((ECHO, PLAIN, GUARDED_APP), limits=limits))
+        agent = lab.agent(configuration((ECHO, PLAIN, GUARDED_APP, ROAM), limits=limits))
         if report.check("the agent starts", agent.start):
             report.check("the restarts run to their end", checks, report, lab, agent)
             report.check("the agent stops", agent.stop)

@@ -79,10 +79,10 @@ void pg_table_give_stream(struct pg_session_table *table, uint32_t slot)
 	atomic_fetch_sub(&table->streams_used, 1);
 }
 
-void pg_peer_to_line(const struct pg_peer *peer, uint64_t ret_address[2], uint16_t *ret_port_be)
+void pg_peer_to_line(const struct pg_peer *peer, struct pg_session *line)
 {
-	memcpy(ret_address, peer->address.bytes, 16);
-	*ret_port_be = pg_be16(peer->port);
+	memcpy(line->peer, peer->address.bytes, sizeof(line->peer));
+	line->peer_port_be = pg_be16(peer->port);
 }
 
 void pg_peer_from_line(const struct pg_session *line, struct pg_peer *ret_peer)
@@ -122,12 +122,10 @@ void pg_table_publish(struct pg_session_table *table, uint32_t slot,
 		      const struct pg_session_add *add)
 {
 	struct pg_session *line = &table->maps->sessions[slot];
-	uint64_t peer[2], words[2];
+	uint64_t words[2];
 
 	prepare_window(table, slot, add);
-	pg_peer_to_line(&add->peer, peer, &line->peer_port_be);
-	line->peer[0] = peer[0];
-	line->peer[1] = peer[1];
+	pg_peer_to_line(&add->peer, line);
 	line->highest = add->saved ? add->highest : 0;
 	line->endpoint = add->entry->endpoint;
 	line->policy = add->policy;

@@ -132,7 +132,7 @@ void pg_table_publish(struct pg_session_table *table, uint32_t slot,
 void pg_table_retract(struct pg_session_table *table, uint32_t slot);
 
 /* struct pg_peer to the words of a line and back. */
-void pg_peer_to_line(const struct pg_peer *peer, uint64_t ret_address[2], uint16_t *ret_port_be);
+void pg_peer_to_line(const struct pg_peer *peer, struct pg_session *line);
 void pg_peer_from_line(const struct pg_session *line, struct pg_peer *ret_peer);
 
 #endif

@@ -354,13 +354,16 @@ static void op_reserve(struct pg_engine *engine, enum pg_reserve kind, uint32_t 
 
 static void op_peer_moved(struct pg_engine *engine)
 {
-	struct pg_worker *worker = worker_of(engine);
-	struct pg_entry *entry = entry_of(engine);
-	struct pg_peer peer;
-
 	/* a restored peer has no link address yet */
 	if (!engine->roaming)
-		entry->route.ifindex = 0;
+		entry_of(engine)->route.ifindex = 0;
+}
+
+static void op_peer_proven(struct pg_engine *engine)
+{
+	struct pg_worker *worker = worker_of(engine);
+	struct pg_peer peer;
+
 	pg_peer_from_line(engine->line, &peer);
 	pg_store_update_peer(worker->store, PG_HANDLE_STORED(engine->handle), &peer);
 }
@@ -390,6 +393,7 @@ const struct pg_engine_ops pg_worker_engine_ops = {
 	.stream_detach = op_stream_detach,
 	.reserve = op_reserve,
 	.peer_moved = op_peer_moved,
+	.peer_proven = op_peer_proven,
 	.closed = op_closed,
 	.random = op_random,
 };
@@ -589,7 +593,10 @@ static void start_engine(struct pg_worker *worker, const struct pg_session_add *
 		.owner = entry,
 	};
 
-	if (!add->adopt)
+	/* what is pinned may be an address that did not prove itself in the old process' time */
+	if (add->adopt)
+		pg_peer_to_line(&add->peer, start.line);
+	else
 		pg_table_publish(worker->table, entry->slot, add);
 	pg_engine_init(&entry->engine, &worker->env, &start);
 }

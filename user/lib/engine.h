@@ -92,6 +92,8 @@ struct pg_engine_ops {
 	void (*reserve)(struct pg_engine *engine, enum pg_reserve kind, uint32_t bound);
 	/* The pinned peer moved (or was restored); line->peer has it. NULL: nobody asks. */
 	void (*peer_moved)(struct pg_engine *engine);
+	/* It has proven itself: worth remembering beyond this process. NULL: nobody asks. */
+	void (*peer_proven)(struct pg_engine *engine);
 	/*
 	 * The session ended with this goaway code, once; the engine takes and sends nothing more.
 	 */

@@ -48,6 +48,8 @@ void pg_engine_roam_proven(struct pg_engine *engine)
 	free(engine->roaming);
 	engine->roaming = NULL;
 	engine->env->counters.roamed++;
+	if (engine->env->ops->peer_proven)
+		engine->env->ops->peer_proven(engine);
 }
 
 void pg_engine_roam_timer(struct pg_engine *engine)
