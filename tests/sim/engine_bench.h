@@ -51,6 +51,7 @@ struct bench {
 	struct pg_session line;
 	struct pg_window window;
 	struct pg_opened opened;
+	uint8_t ack_flags;    /* of acks to the engine, besides their own */
 	__u64 others_time_ms; /* of another sender of the session */
 	struct pg_keys keys;
 	struct pg_aead *peer_aead;
@@ -554,7 +555,8 @@ static inline enum pg_drop bench_control_from(struct bench *b, enum pg_opcode op
 		.stream = stream,
 		.pack = pack,
 		.opcode = opcode,
-		.flags = (stream ? PG_FLAG_STRE : 0) | (pack ? PG_FLAG_PACK : 0),
+		.flags = (stream ? PG_FLAG_STRE : 0) | (pack ? PG_FLAG_PACK : 0) |
+			 (opcode == PG_OP_ACK ? b->ack_flags : 0),
 		.payload_bytes = bytes + (b->guard ? PG_GUARD_BYTES : 0),
 	};
 	struct bench_in in = { .port_be = port_be };

@@ -846,6 +846,37 @@ static void test_other_control_frames(void **state)
 	bench_free(b);
 }
 
+/* The congestion window that an ack with SLOW, of now, leaves of a wide one. */
+static uint64_t window_after_slow(struct bench *b)
+{
+	b->engine.tx.congestion.window = 100000;
+	b->ack_flags = PG_FLAG_SLOW;
+	assert_int_equal(bench_control(b, PG_OP_ACK, 0, 1, NULL, 0), PG_DROP_NONE);
+	return b->engine.tx.congestion.window;
+}
+
+/* Each SLOW is honoured once, also when it is played again to the next process. */
+static void test_slow_once(void **state)
+{
+	struct bench *b = bench_new(PG_POLICY_RELIABLE, GUARDED, !ROAMS);
+	uint64_t start = b->env.unix_ms;
+
+	send_one(b, 0, 0);
+	assert_true(window_after_slow(b) < 10000);
+	assert_true(window_after_slow(b) >= 100000);
+	b->env.unix_ms = start + 10;
+	assert_true(window_after_slow(b) < 10000);
+	pg_engine_done(&b->engine);
+	bench_start(b);
+	for (int ms = 0; ms <= 10; ms += 5) {
+		b->env.unix_ms = start + ms;
+		assert_true(window_after_slow(b) >= 100000);
+	}
+	b->env.unix_ms = start + 11;
+	assert_true(window_after_slow(b) < 10000);
+	bench_free(b);
+}
+
 static void test_last_active(void **state)
 {
 	struct bench *b = bench_new(PG_POLICY_RELIABLE, GUARDED, !ROAMS);
@@ -1706,6 +1737,7 @@ int main(void)
 		cmocka_unit_test(test_pongs),
 		cmocka_unit_test(test_goaway),
 		cmocka_unit_test(test_other_control_frames),
+		cmocka_unit_test(test_slow_once),
 		cmocka_unit_test(test_last_active),
 		cmocka_unit_test(test_open_stream),
 		cmocka_unit_test(test_any_frame_confirms),

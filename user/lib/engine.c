@@ -64,6 +64,8 @@ void pg_engine_init(struct pg_engine *engine, struct pg_engine_env *env,
 	pg_tx_init(engine);
 	pg_series_init(&engine->series, &start->line->highest, start->window, 0,
 		       start->line->policy);
+	/* which of them said SLOW is not known any more: none says it again */
+	engine->tx.slow_ms = start->window->control_time_ms;
 	if (engine->client)
 		init_client(engine, start->first_stream);
 	if (engine->client)
