@@ -24,7 +24,7 @@ import time
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from lab import (HOST_IPV4, PINS, ROOT, SERVER_IPV4, Lab, attach_xdp_pass, binary, bpf,
+from lab import (HOST_IPV4, PINS, ROOT, SERVER_IPV4, Done, Lab, attach_xdp_pass, binary, bpf,
                  in_namespace, require_root, run, wait_until)
 from lab_report import Report, expect, expect_equal
 from lab_session import Sessions, configuration, endpoint, open_stream
@@ -931,6 +931,13 @@ def check_doctor_files(bench):
                             stdout=subprocess.PIPE, text=True, check=False)
     rows = {row["check"]: row for row in json.loads(unseen.stdout)["findings"]}
     expect("CAP_SYS_ADMIN" in rows["sight"]["finding"], "%s", unseen.stdout)
+    os.chmod(agent.control, 0)
+    done = subprocess.run(["setpriv", "--bounding-set", "-dac_override", binary("packgate"),
+                           "doctor", "--json", "--control", agent.control],
+                          stdout=subprocess.PIPE, text=True, check=False)
+    os.chmod(agent.control, 0o660)
+    row = findings(Done(done.returncode, done.stdout, ""))["agent"]
+    expect("Permission denied" in row["finding"] and "group" in row["advice"], "%r", row)
 
 
 def check_detach_without_agent(bench):

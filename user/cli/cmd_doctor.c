@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,9 +39,12 @@ static void examine_agent(struct findings *findings, bool interfaces)
 	size_t i;
 
 	if (request_quietly(&ask, &answer)) {
-		finding_add(findings, VERDICT_WARN, "agent",
-			    "start packgated, or name its socket by --control", "%.*s",
-			    (int)strcspn(answer.why, ";"), answer.why);
+		finding_add(
+			findings, VERDICT_WARN, "agent",
+			strstr(answer.why, strerror(EACCES))
+				? "run it as root, or join the group of `control: { group: ... }`"
+				: "start packgated, or name its socket by --control",
+			"%.*s", (int)strcspn(answer.why, ";"), answer.why);
 		return;
 	}
 	if (strcmp(json_text(answer.root, "version"), PG_VERSION))

@@ -16,6 +16,7 @@ struct loader {
 	struct pg_error *error;
 	struct pg_yaml *yaml;
 	unsigned int lines; /* in the text */
+	unsigned int tab;   /* the first line that begins with blanks and a tab, 0 = none */
 };
 
 static void free_yaml(struct pg_yaml **yaml)
@@ -97,7 +98,7 @@ static bool character_allowed(uint32_t character)
  */
 static int check_characters(struct loader *loader, const char *text, size_t bytes)
 {
-	bool line_start = true;
+	bool line_start = true, indent = true;
 	unsigned int line = 1;
 	uint32_t character;
 	size_t at, length;
@@ -116,6 +117,9 @@ static int check_characters(struct loader *loader, const char *text, size_t byte
 			return pg_error_set(loader->error, -EINVAL,
 					    "%s:%u: directives (%%) are not supported",
 					    loader->name, line);
+		if (indent && character == '\t' && !loader->tab)
+			loader->tab = line;
+		indent = character == '\n' || character == '\r' || (indent && character == ' ');
 		if (character == '\n' ||
 		    (character == '\r' && (at + 1 == bytes || text[at + 1] != '\n'))) {
 			line_start = true;
@@ -146,6 +150,9 @@ static int syntax_error(const struct loader *loader)
 
 	if (parser->error == YAML_MEMORY_ERROR)
 		return pg_error_set(loader->error, -ENOMEM, "%s: out of memory", loader->name);
+	if (loader->tab && loader->tab == line_of(loader, parser->problem_mark))
+		return refuse(loader, parser->problem_mark,
+			      "the line is indented with a tab, YAML takes blanks only");
 	if (!parser->context)
 		return pg_error_set(loader->error, -EINVAL, "%s:%u: not valid YAML: %s",
 				    loader->name, line_of(loader, parser->problem_mark),
