@@ -635,6 +635,33 @@ def check_reload(bench):
            "sessions outlive a reload")
 
 
+def check_reload_names_the_rest(bench):
+    """What a reload cannot change is said, not passed over."""
+    agent = bench.agent
+    with open(agent.config, encoding="ascii") as file:
+        good = file.read()
+    everything = good.replace("127.0.0.1:9747", "127.0.0.1:9748").replace(
+        "limits:\n", "limits:\n  max_payload: 1000\n  acks_per_session_per_second: 10\n"
+        "  half_open: 8192\n").replace("sessions: 4096", "sessions: 8192").replace(
+        "streams: 4096", "streams: 8192").replace("receive_timeout_ms: 1000",
+                                                  "receive_timeout_ms: 2000")
+    for section in ("app", "control"):
+        everything = everything.replace("\n%s:\n" % section, "\n%s:\n  mode: \"0600\"\n" % section)
+    everything = re.sub("directory: .*", "directory: /nonexistent", everything)
+    everything = re.sub("interfaces: .*", "interfaces: []", everything)
+    everything = everything.replace("instance: ", "instance: x")
+    everything += "workers: { spin: on }\nmode: socket\nduplicate_acks: gate\n"
+    named = ("instance, interfaces, app, control, metrics, state, limits.sessions, limits.streams, "
+             "limits.receive_timeout_ms, limits.half_open, limits.max_payload, "
+             "limits.acks_per_session_per_second, workers, mode, duplicate_acks")
+    for text, rest in ((everything, named), (good, named.replace("limits.half_open, ", ""))):
+        with open(agent.config, "w", encoding="ascii") as file:
+            file.write(text)
+        expect_equal(agent.cli_ok("reload", "--json").json["restart_needed"], rest, "the rest")
+    out = agent.cli_ok("reload").out
+    expect(out.startswith("reloaded; endpoints: 0 added") and "next start" not in out, "%r", out)
+
+
 # --- drops ---------------------------------------------------------------------------------------
 
 def popen(agent, *words):
@@ -1014,7 +1041,8 @@ def check_dotted_name(bench):
 CHECKS = (check_documented_keys, check_json_is_the_api, check_tables, check_exit_codes,
           check_unreachable, check_help, check_lost_output, check_interrupt, check_narrow_terminal, check_session_add,
           check_session_refusals, check_all_or_nothing, check_malformed_requests,
-          check_hostile_clients, check_attach, check_reload, check_follow, check_follow_limit,
+          check_hostile_clients, check_attach, check_reload,
+          check_reload_names_the_rest, check_follow, check_follow_limit,
           check_drop_counts, check_metrics, check_health, check_keygen,
           check_config_check, check_token, check_doctor,
           check_doctor_config, check_doctor_files, check_detach_without_agent, check_detach_all,

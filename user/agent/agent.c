@@ -365,37 +365,61 @@ void pg_agent_config_put(struct pg_agent *agent)
 	pthread_rwlock_unlock(&agent->config_lock);
 }
 
-/* Keys whose change a running agent cannot follow. */
+static void note(struct pg_reload_result *result, bool differs, const char *name)
+{
+	size_t used = strlen(result->restart_needed);
+
+	if (differs)
+		snprintf(result->restart_needed + used, sizeof(result->restart_needed) - used,
+			 "%s%s", used ? ", " : "", name);
+}
+
+static void note_socket(struct pg_reload_result *result, const struct pg_socket_config *old,
+			const struct pg_socket_config *new, const char *name)
+{
+	note(result,
+	     strcmp(old->socket, new->socket) || strcmp(old->group, new->group) ||
+		     old->mode != new->mode,
+	     name);
+}
+
+/* Keys whose change a running agent cannot follow, or follows for a part only. */
 static void note_restart(const struct pg_config *old, const struct pg_config *new,
 			 struct pg_reload_result *result)
 {
-	size_t at = 0;
+	const struct pg_limits *was = &old->limits, *is = &new->limits;
 
-#define NOTE(differs, name)                                                         \
-	do {                                                                        \
-		if (differs)                                                        \
-			at += snprintf(result->restart_needed + at,                 \
-				       sizeof(result->restart_needed) - at, "%s%s", \
-				       at ? ", " : "", name);                       \
-	} while (0)
-	NOTE(strcmp(old->instance, new->instance), "instance");
-	NOTE(old->interface_count != new->interface_count ||
+	note(result, strcmp(old->instance, new->instance), "instance");
+	note(result,
+	     old->interface_count != new->interface_count ||
 		     memcmp(old->interfaces, new->interfaces, sizeof(old->interfaces)),
 	     "interfaces");
-	NOTE(strcmp(old->app.main.socket, new->app.main.socket), "app.socket");
-	NOTE(old->app.route_count != new->app.route_count ||
+	note_socket(result, &old->app.main, &new->app.main, "app");
+	note(result,
+	     old->app.route_count != new->app.route_count ||
 		     memcmp(old->app.routes, new->app.routes, sizeof(old->app.routes)),
 	     "app.routes");
-	NOTE(strcmp(old->control.socket, new->control.socket), "control.socket");
-	NOTE(old->metrics.on != new->metrics.on, "metrics");
-	NOTE(strcmp(old->state.directory, new->state.directory), "state");
-	NOTE(old->limits.sessions != new->limits.sessions, "limits.sessions");
-	NOTE(old->limits.streams != new->limits.streams, "limits.streams");
-	NOTE(old->limits.receive_timeout_ms != new->limits.receive_timeout_ms,
+	note_socket(result, &old->control, &new->control, "control");
+	note(result,
+	     old->metrics.on != new->metrics.on ||
+		     old->metrics.listen.port != new->metrics.listen.port ||
+		     !pg_address_equal(&old->metrics.listen.address, &new->metrics.listen.address),
+	     "metrics");
+	note(result,
+	     strcmp(old->state.directory, new->state.directory) ||
+		     strcmp(old->state.key, new->state.key),
+	     "state");
+	note(result, was->sessions != is->sessions, "limits.sessions");
+	note(result, was->streams != is->streams, "limits.streams");
+	note(result, was->receive_timeout_ms != is->receive_timeout_ms,
 	     "limits.receive_timeout_ms");
-	NOTE(old->limits.half_open < new->limits.half_open, "limits.half_open");
-	NOTE(old->mode != new->mode, "mode");
-#undef NOTE
+	note(result, was->half_open < is->half_open, "limits.half_open");
+	note(result, was->max_payload != is->max_payload, "limits.max_payload");
+	note(result, was->acks_per_session_per_second != is->acks_per_session_per_second,
+	     "limits.acks_per_session_per_second");
+	note(result, old->workers.spin != new->workers.spin, "workers");
+	note(result, old->mode != new->mode || old->allow_generic != new->allow_generic, "mode");
+	note(result, old->duplicate_acks != new->duplicate_acks, "duplicate_acks");
 }
 
 int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,

@@ -78,7 +78,7 @@ int pg_agent_detach(struct pg_agent *agent, const char *interface, struct pg_err
 /* Reads the configuration file again; a bad file changes nothing. */
 struct pg_reload_result {
 	uint32_t added, changed, removed; /* endpoints */
-	char restart_needed[160];	  /* keys that changed and take effect at the next start */
+	char restart_needed[512];	  /* keys that changed and take effect at the next start */
 };
 
 int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,

@@ -70,7 +70,7 @@ int cmd_reload(const struct cli_args *args)
 	if (cli.json)
 		return puts(answer.text) < 0 ? CLI_FAILED : CLI_DONE;
 	restart = json_text(answer.root, "restart_needed");
-	printf("endpoints: %lld added, %lld changed, %lld removed\n",
+	printf("reloaded; endpoints: %lld added, %lld changed, %lld removed\n",
 	       (long long)json_int(answer.root, "added"),
 	       (long long)json_int(answer.root, "changed"),
 	       (long long)json_int(answer.root, "removed"));
