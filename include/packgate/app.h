@@ -10,6 +10,10 @@
  * a record is this header and `length` bytes. All integers are big-endian. Every record that is
  * refused is answered by an ERROR of the same session, stream and message; while one waits for room
  * in the socket nothing more is read from the application.
+ *
+ * The bytes of SESSION_OPEN are the peer as text (A.B.C.D:PORT, [v6]:PORT); if the token of the
+ * session's handshake names a user, a newline and the name follow: printable ASCII, at most 127
+ * bytes. Lines behind these two may be added and are to be passed over.
  */
 
 #define PG_APP_DATAGRAM_MAX 65536
@@ -25,7 +29,7 @@
 #define PG_APP_KINDS(X)                                                                           \
 	X(HELLO, 0, "hello", 1, "app: endpoint names, one a line; agent: their ids, or an error") \
 	X(MESSAGE, 1, "message", 1, "a message of a session or stream")                           \
-	X(SESSION_OPEN, 2, "session open", 0, "the session is READY; bytes: the peer as text")    \
+	X(SESSION_OPEN, 2, "session open", 0, "the session is READY; bytes: the peer and user")   \
 	X(SESSION_CLOSED, 3, "session closed", 1, "the session ended; bytes: one goaway code")    \
 	X(STREAM_OPEN, 4, "stream open", 1, "the peer opened a stream; bytes: one policy byte")   \
 	X(STREAM_CLOSED, 5, "stream closed", 1, "the stream ended, or is to be closed")           \

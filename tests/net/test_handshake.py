@@ -287,6 +287,18 @@ def check_step_after_answer(bench):
     echo(peer, b"an hour earlier")
 
 
+def expect_user(bench, peer):
+    """Whom the token named, in both listings, for programs and for people."""
+    name = "%08x" % session_id(peer)
+    shown = bench.agent.cli_ok("session", "show", name, "--json").json
+    expect_equal(shown["user"], "alice", "user of session show")
+    rows = {row["session"]: row for row in bench.agent.cli_ok("session", "list", "--json").json
+            ["sessions"]}
+    expect_equal(rows[name]["user"], "alice", "user of session list")
+    out = bench.agent.cli_ok("session", "show", name).out
+    expect("alice" in out, "session show does not name the user: %s", out)
+
+
 def check_app(bench):
     """The application hears of the session when it is READY, and before its first message."""
     app = App(bench.agent.app)
@@ -296,6 +308,9 @@ def check_app(bench):
     peer.send(opening.final(peer.session))
     record = app.receive(2)
     expect(record and record.kind == lab_app.SESSION_OPEN, "no session open: %s", record)
+    expect_equal(record.body.decode(), "%s:%d\nalice" % (peer.source, peer.sport),
+                 "the peer and the user")
+    expect_user(bench, peer)
     peer.send(peer.session.data(b"hello"))
     peer.expect((ACK, 0, 1))
     record = app.receive(2)
@@ -305,6 +320,9 @@ def check_app(bench):
     peer.expect((ACK, 0, 1))
     kinds = [app.receive(2).kind for _ in range(2)]
     expect_equal(kinds, [lab_app.SESSION_OPEN, lab_app.MESSAGE], "records")
+    bench.agent.cli_ok("session", "close", "%08x" % session_id(peer))
+    said = "session %08x of user alice is closed" % session_id(peer)
+    expect(said in bench.agent.stderr(), "the log does not say: %s", said)
     app.close()
 
 
@@ -324,6 +342,9 @@ def check_restart(bench):
     echo(ready, b"after")
     goaway = ready.expect((GOAWAY, 0, None), timeout=IDLE_SECONDS + 4, allowed=(DATA,))
     expect_equal(goaway.payload[0], 2, "code")
+
+
+    expect_user(bench, ready)
     expect(session_id(half) not in bench.states(), "the half-open session is still there")
 
 

@@ -469,6 +469,7 @@ static void assert_row(const struct pg_store_session *a, const struct pg_store_s
 	assert_int_equal(a->tx_bound, b->tx_bound);
 	assert_int_equal(a->rx_bound, b->rx_bound);
 	assert_int_equal(a->stream_bound, b->stream_bound);
+	assert_string_equal(a->user, b->user);
 	assert_null(b->window);
 	assert_int_equal(b->window_bytes, 0);
 }
@@ -1101,6 +1102,7 @@ static struct pg_store_session opened(struct pg_store *store, uint32_t n)
 	memset(row.ikm + 32, (int)n, 32);
 	row.flags = 1172 | 9 << 16;
 	row.tx_bound = 4097;
+	snprintf(row.user, sizeof(row.user), "user %u", n);
 	return row;
 }
 
@@ -1135,6 +1137,9 @@ static void test_add_async(void **state)
 	bad.ikm_bytes = PG_SECRET_BYTES;
 	assert_int_equal(pg_store_add_async(store, &bad), -EINVAL);
 	bad.provisioned = true;
+	assert_int_equal(pg_store_add_async(store, &bad), -EINVAL);
+	bad = opened(store, 3);
+	memset(bad.user, 'x', sizeof(bad.user));
 	assert_int_equal(pg_store_add_async(store, &bad), -EINVAL);
 	bad = opened(store, 3);
 	bad.endpoint_id = 99;
@@ -1538,7 +1543,7 @@ static void damage_value(void)
 
 static void make_newer(void)
 {
-	change("PRAGMA user_version = 2");
+	change("PRAGMA user_version = 3");
 }
 
 static void make_negative(void)
@@ -1568,6 +1573,30 @@ static void make_without_tables(void)
 	change("DROP TABLE secrets");
 }
 
+/* A store of the first schema keeps its sessions; nobody was named in them. */
+static void test_older_schema(void **state)
+{
+	struct pg_store *store = open_with_endpoint();
+	struct pg_store_session first = opened(store, 1), second, kept;
+
+	assert_int_equal(pg_store_add_async(store, &first), 0);
+	pg_store_close(store);
+	change("ALTER TABLE sessions DROP COLUMN user; PRAGMA user_version = 1");
+	store = open_with_endpoint();
+	assert_int_equal(pg_store_sessions(store, keep_row, &kept, NULL), 0);
+	first.user[0] = '\0';
+	assert_row(&first, &kept);
+	second = opened(store, 2);
+	memset(second.user, 'u', sizeof(second.user) - 1);
+	assert_int_equal(pg_store_add_async(store, &second), 0);
+	assert_int_equal(list(store).count, 2);
+	assert_int_equal(pg_store_remove(store, first.handle, NULL), 0);
+	assert_int_equal(pg_store_sessions(store, keep_row, &kept, NULL), 0);
+	assert_row(&second, &kept);
+	pg_store_close(store);
+	assert_int_equal(ask("PRAGMA user_version"), 2);
+}
+
 static void test_unusable_databases(void **state)
 {
 	static const struct {
@@ -1580,7 +1609,7 @@ static void test_unusable_databases(void **state)
 		{ "damaged pages", damage_pages, -EUCLEAN, "with new secrets" },
 		{ "truncated", damage_length, -EUCLEAN, "move it away" },
 		{ "value out of range", damage_value, -EUCLEAN, "move it away" },
-		{ "newer schema", make_newer, -ENOTSUP, "schema 2" },
+		{ "newer schema", make_newer, -ENOTSUP, "schema 3" },
 		{ "negative schema", make_negative, -ENOTSUP, "schema -1" },
 		{ "another program's", make_foreign, -EINVAL, "another program" },
 		{ "another program's mark", make_foreign_marked, -EINVAL, "another program" },
@@ -1676,6 +1705,7 @@ int main(void)
 		TEST(test_many_windows),
 		TEST(test_failed_commits),
 		TEST(test_full_disk),
+		TEST(test_older_schema),
 		TEST(test_unusable_databases),
 		TEST(test_long_path),
 		TEST(test_ten_thousand),

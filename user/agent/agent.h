@@ -140,11 +140,14 @@ struct pg_session_status {
 	uint32_t round_trip_ms;	 /* smoothed; 0 = not known */
 	uint64_t last_active_ms; /* Unix time, 0 = never */
 	uint64_t created_ms, expires_ms;
+	char *user; /* whom the token of its handshake named; NULL = nobody */
 };
 
+/* Free the rows with pg_agent_sessions_free. */
 int pg_agent_sessions(struct pg_agent *agent, struct pg_session_status **ret_rows,
 		      size_t *ret_count);
-/* -ENOENT where no living session has this id. */
+void pg_agent_sessions_free(struct pg_session_status *rows, size_t count);
+/* -ENOENT where no living session has this id. The caller frees ret_row->user. */
 int pg_agent_session_show(struct pg_agent *agent, uint32_t session,
 			  struct pg_session_status *ret_row);
 

@@ -64,7 +64,7 @@ static int check_row(struct pg_agent *agent, const struct pg_session_request *ro
 static int fill_entry(struct pg_agent *agent, const struct pg_session_request *row,
 		      uint32_t endpoint, struct provision *made)
 {
-	struct pg_entry *entry = calloc(1, sizeof(*entry));
+	struct pg_entry *entry = pg_entry_new("");
 
 	if (!entry)
 		return -ENOMEM;
@@ -297,11 +297,18 @@ int pg_agent_session_close(struct pg_agent *agent, uint32_t session, uint8_t cod
 			   struct pg_error *error)
 {
 	uint32_t slot = pg_table_slot(agent->table, session);
+	struct pg_session_status status = { 0 };
+	PG_FREE char *user = NULL;
 	int err;
 
+	if (!pg_agent_session_show(agent, session, &status))
+		user = status.user;
 	pg_agent_lock(agent);
 	err = close_slot(agent, slot, session, code);
 	pg_agent_unlock(agent);
+	if (!err)
+		pg_info_log("session %08x%s%s is closed over the control API", session,
+			    user ? " of user " : "", user ? user : "");
 	return err ? pg_error_set(error, err, "closing session %08x: %s", session,
 				  err == -ENOENT ? "there is no such session" : strerror(-err))
 		   : 0;
@@ -344,6 +351,13 @@ int pg_agent_sessions(struct pg_agent *agent, struct pg_session_status **ret_row
 	return 0;
 }
 
+void pg_agent_sessions_free(struct pg_session_status *rows, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(rows[i].user);
+	free(rows);
+}
+
 int pg_agent_session_show(struct pg_agent *agent, uint32_t session,
 			  struct pg_session_status *ret_row)
 {
@@ -354,9 +368,10 @@ int pg_agent_session_show(struct pg_agent *agent, uint32_t session,
 	list(agent, slot, slot + 1, &rows);
 	if (rows.count && rows.rows[0].session == session) {
 		*ret_row = rows.rows[0];
+		rows.rows[0].user = NULL;
 		err = 0;
 	}
-	free(rows.rows);
+	pg_agent_sessions_free(rows.rows, rows.count);
 	return err;
 }
 
@@ -440,7 +455,8 @@ static bool take_saved(const struct pg_store_session *row, struct pg_session_add
 
 static void forget_row(struct pg_agent *agent, const struct pg_store_session *row, const char *why)
 {
-	pg_warning_log("session %04x%04x is not restored: %s", row->client_id, row->server_id, why);
+	pg_warning_log("session %04x%04x%s%s is not restored: %s", row->client_id, row->server_id,
+		       *row->user ? " of user " : "", row->user, why);
 	pg_store_remove_async(agent->store, row->handle, NULL, NULL);
 	agent->removed++;
 }
@@ -488,7 +504,7 @@ static int restore_row(void *context, const struct pg_store_session *row)
 			   "replay window is lost; provision it with a new secret");
 		return 0;
 	}
-	add.entry = calloc(1, sizeof(*add.entry));
+	add.entry = pg_entry_new(row->user);
 	if (!add.entry || pg_keys_derive(row->ikm, row->ikm_bytes, &add.keys)) {
 		free(add.entry);
 		restore->err = -ENOMEM;

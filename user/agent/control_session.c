@@ -18,7 +18,7 @@ static json_t *session_json(const struct pg_session_status *row)
 	snprintf(id, sizeof(id), "%08x", row->session);
 	return json_pack(
 		"{s:s, s:i, s:i, s:I, s:s, s:o, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, "
-		"s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o, s:o, s:o}",
+		"s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:o, s:o, s:o, s:s?}",
 		"session", id, "client_id", (int)(row->session >> 16), "server_id",
 		(int)(row->session & 0xffff), "handle", (json_int_t)row->handle, "endpoint",
 		row->endpoint, "peer", pg_json_peer(&row->peer), "state",
@@ -32,7 +32,7 @@ static json_t *session_json(const struct pg_session_status *row)
 		"gaps", (json_int_t)row->gaps, "avg_retry_ratio", row->avg_retry_ratio,
 		"round_trip_ms", (json_int_t)row->round_trip_ms, "last_active_ms",
 		pg_json_time(row->last_active_ms), "created_ms", pg_json_time(row->created_ms),
-		"expires_ms", pg_json_time(row->expires_ms));
+		"expires_ms", pg_json_time(row->expires_ms), "user", row->user);
 }
 
 /* context: the name of the only endpoint to show, or NULL. */
@@ -61,7 +61,7 @@ int pg_control_sessions(void *agent, const struct pg_http_request *request,
 			struct pg_http_answer *answer, struct pg_error *error)
 {
 	const char *endpoint = pg_http_query(request, "endpoint");
-	PG_FREE struct pg_session_status *rows = NULL;
+	struct pg_session_status *rows = NULL;
 	size_t count = 0;
 	int rc;
 
@@ -71,8 +71,10 @@ int pg_control_sessions(void *agent, const struct pg_http_request *request,
 	rc = pg_agent_sessions(agent, &rows, &count);
 	if (rc)
 		return pg_error_set(error, rc, "list the sessions: %s", strerror(-rc));
-	return pg_json_answer_rows(answer, "sessions", count, session_row, rows, (void *)endpoint,
-				   error);
+	rc = pg_json_answer_rows(answer, "sessions", count, session_row, rows, (void *)endpoint,
+				 error);
+	pg_agent_sessions_free(rows, count);
+	return rc;
 }
 
 static int parse_id(const char *text, uint32_t *ret_session, struct pg_error *error)
@@ -106,7 +108,9 @@ int pg_control_session_show(void *agent, const struct pg_http_request *request,
 	rc = pg_agent_session_show(agent, session, &row);
 	if (rc)
 		return no_session(session, rc, error);
-	return pg_json_answer(answer, session_json(&row), error);
+	rc = pg_json_answer(answer, session_json(&row), error);
+	free(row.user);
+	return rc;
 }
 
 static int parse_code(const char *word, uint8_t *ret_code, struct pg_error *error)
@@ -165,7 +169,7 @@ int pg_control_streams(void *agent, const struct pg_http_request *request,
 {
 	const char *text = pg_http_query(request, "session");
 	PG_FREE struct pg_stream_status *rows = NULL;
-	struct pg_session_status owner;
+	struct pg_session_status owner = { 0 };
 	uint32_t session = 0;
 	size_t count = 0;
 	int rc;
@@ -174,6 +178,7 @@ int pg_control_streams(void *agent, const struct pg_http_request *request,
 	if (rc)
 		return rc;
 	rc = text ? pg_agent_session_show(agent, session, &owner) : 0;
+	free(owner.user);
 	if (!rc)
 		rc = pg_agent_streams(agent, session, &rows, &count);
 	if (rc)

@@ -6,6 +6,16 @@
 
 #include "session_table.h"
 
+struct pg_entry *pg_entry_new(const char *user)
+{
+	size_t bytes = strlen(user) + 1;
+	struct pg_entry *entry = calloc(1, sizeof(*entry) + bytes);
+
+	if (entry)
+		memcpy(entry->user, user, bytes);
+	return entry;
+}
+
 int pg_session_table_new(struct pg_maps *maps, struct pg_session_table **ret_table)
 {
 	struct pg_session_table *table = calloc(1, sizeof(*table));

@@ -44,7 +44,11 @@ struct pg_entry {
 	bool stalled;	/* in the worker's list of these */
 	bool forwarded; /* an authenticated frame came through another worker */
 	uint8_t forwarder;
+	char user[]; /* whom the token of its handshake named, "" = nobody */
 };
+
+/* Zeroed, but for the user's name; NULL without memory. free() it. */
+struct pg_entry *pg_entry_new(const char *user);
 
 /*
  * A session's handle: what the store gave, and the slot, so that a record of an application finds

@@ -8,6 +8,7 @@
 
 #include "address.h"
 #include "error.h"
+#include "handshake_server.h"
 #include "keys.h"
 
 /*
@@ -63,7 +64,8 @@ struct pg_store_session {
 	uint8_t ikm[PG_SPLIT_BYTES];
 	size_t ikm_bytes; /* 32 if provisioned, else 64 */
 	uint64_t created_ms;
-	uint64_t expires_ms; /* 0 = never */
+	uint64_t expires_ms;	/* 0 = never */
+	char user[PG_USER_MAX]; /* whom its token named, "" = nobody */
 	/* Ids below them are reserved (PROTOCOL section 2); they only ever rise. */
 	uint64_t tx_bound, rx_bound, stream_bound;
 	/* Only from pg_store_sessions: what pg_store_save_window saved, or NULL. */

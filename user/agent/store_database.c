@@ -49,6 +49,7 @@ static const char *const migrations[] = {
 	"CREATE TABLE secrets ("
 	"  id BLOB PRIMARY KEY CHECK (length(id) = 32)"
 	") STRICT, WITHOUT ROWID;",
+	"ALTER TABLE sessions ADD COLUMN user TEXT NOT NULL DEFAULT '' CHECK (length(user) < 128);",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))

@@ -28,7 +28,7 @@ int pg_store_insert_row(struct pg_store *store, const struct pg_store_session *r
 			PG_SQL_BLOB(sealed, row->ikm_bytes + PG_MACHINE_KEY_SEAL_BYTES),
 			PG_SQL_INTEGER(row->created_ms), PG_SQL_INTEGER(row->expires_ms),
 			PG_SQL_INTEGER(row->tx_bound), PG_SQL_INTEGER(row->rx_bound),
-			PG_SQL_INTEGER(row->stream_bound));
+			PG_SQL_INTEGER(row->stream_bound), PG_SQL_TEXT(row->user));
 	return rc < 0 ? rc : 0;
 }
 
@@ -112,6 +112,8 @@ static int check_row(const struct pg_store_session *row, size_t index, struct pg
 		why = "a bound is out of range";
 	else if (row->created_ms > INT64_MAX || row->expires_ms > INT64_MAX)
 		why = "a time is out of range";
+	else if (!memchr(row->user, 0, sizeof(row->user)))
+		why = "its user's name is too long";
 	return why ? refuse_row(row, index, -EINVAL, why, error) : 0;
 }
 
@@ -305,7 +307,7 @@ static bool column_blob(sqlite3_stmt *statement, int column, uint8_t *bytes, siz
 static int read_row(sqlite3_stmt *statement, struct stored *row)
 {
 	struct pg_store_session *session = &row->session;
-	size_t peer_bytes;
+	size_t peer_bytes, user_bytes;
 
 	memset(row, 0, sizeof(*row));
 	session->handle = (uint64_t)sqlite3_column_int64(statement, 0);
@@ -324,7 +326,9 @@ static int read_row(sqlite3_stmt *statement, struct stored *row)
 	session->stream_bound = (uint64_t)sqlite3_column_int64(statement, 15);
 	if (!column_blob(statement, 4, session->peer.address.bytes, 16, &peer_bytes) ||
 	    !column_blob(statement, 10, row->sealed, sizeof(row->sealed), &row->sealed_bytes) ||
-	    !column_blob(statement, 16, row->window, sizeof(row->window), &session->window_bytes))
+	    !column_blob(statement, 16, row->window, sizeof(row->window), &session->window_bytes) ||
+	    !column_blob(statement, 17, (uint8_t *)session->user, sizeof(session->user) - 1,
+			 &user_bytes))
 		return -EUCLEAN;
 	return 0;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <openssl/crypto.h>
@@ -53,7 +54,7 @@ static uint32_t op_choose(void *owner, uint16_t client_id)
 static struct pg_entry *new_entry(const struct pg_worker *worker, const struct arrival *arrival,
 				  const struct pg_handshake_session *session)
 {
-	struct pg_entry *entry = calloc(1, sizeof(*entry));
+	struct pg_entry *entry = pg_entry_new(session->user);
 	uint32_t idle_seconds = session->terms.parameters.idle_seconds;
 	uint16_t wished = session->parameters.idle_seconds;
 
@@ -281,6 +282,7 @@ static void store_session(struct pg_worker *worker, const struct pg_entry *entry
 
 	pg_peer_from_line(entry->engine.line, &row.peer);
 	memcpy(row.ikm, ikm, PG_SPLIT_BYTES);
+	snprintf(row.user, sizeof(row.user), "%s", entry->user);
 	if (pg_store_add_async(worker->store, &row))
 		worker->counts.not_stored++;
 	OPENSSL_cleanse(&row, sizeof(row));

@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -54,12 +55,22 @@ int pg_worker_put(struct pg_worker *worker, struct pg_entry *entry, uint32_t pla
 			       event->length);
 }
 
+/* The peer, and whom its token named on a line of its own. */
+static void describe(const struct pg_entry *entry, char *text, size_t bytes)
+{
+	struct pg_peer peer;
+	char address[PG_PEER_TEXT];
+
+	pg_peer_from_line(entry->engine.line, &peer);
+	snprintf(text, bytes, "%s%s%s", pg_address_print_peer(&peer, address),
+		 *entry->user ? "\n" : "", entry->user);
+}
+
 /* An application hears of a session before the first record of it. */
 void pg_worker_announce(struct pg_worker *worker, struct pg_entry *entry)
 {
 	struct pg_engine_event event = { .kind = PG_APP_SESSION_OPEN };
-	struct pg_peer peer;
-	char text[PG_PEER_TEXT];
+	char text[PG_PEER_TEXT + 1 + PG_USER_MAX];
 
 	if (entry->half_open)
 		return;
@@ -68,8 +79,8 @@ void pg_worker_announce(struct pg_worker *worker, struct pg_entry *entry)
 
 		if (!out || entry->announced[place] == (uint32_t)out->connection->id)
 			continue;
-		pg_peer_from_line(entry->engine.line, &peer);
-		event.bytes = (const uint8_t *)pg_address_print_peer(&peer, text);
+		describe(entry, text, sizeof(text));
+		event.bytes = (const uint8_t *)text;
 		event.length = strlen(text);
 		if (!pg_worker_put(worker, entry, place, &event))
 			entry->announced[place] = out->connection->id;
@@ -828,6 +839,7 @@ static void fill_session(struct pg_worker *worker, const struct pg_entry *entry,
 	row->last_active_ms = engine->last_active_ms;
 	row->created_ms = entry->created_ms;
 	row->expires_ms = entry->expires_ms;
+	row->user = *entry->user ? strdup(entry->user) : NULL;
 }
 
 static void fill_streams(const struct pg_entry *entry, struct pg_session_rows *rows)

@@ -22,7 +22,7 @@ int cmd_session_list(const struct cli_args *args)
 	if (rc || cli.json)
 		return rc;
 	table = table_new("SESSION|ENDPOINT|PEER|STATE|>STREAMS|>IN|>OUT|>REFUSED|"
-			  ">GAPS|ACTIVE");
+			  ">GAPS|ACTIVE|USER");
 	json_array_foreach (json_object_get(answer.root, "sessions"), i, row) {
 		table_cell(table, "%s", json_text(row, "session"));
 		table_cell(table, "%s", json_text(row, "endpoint"));
@@ -34,6 +34,9 @@ int cmd_session_list(const struct cli_args *args)
 		table_cell(table, "%lld", (long long)json_int(row, "rejected"));
 		table_cell(table, "%lld", (long long)json_int(row, "gaps"));
 		table_cell(table, "%s", time_text(json_int(row, "last_active_ms"), active));
+		table_cell(table, "%s",
+			   json_is_null(json_object_get(row, "user")) ? "-"
+								      : json_text(row, "user"));
 	}
 	table_print(table, "no sessions");
 	return CLI_DONE;
@@ -69,6 +72,10 @@ static void show_session(json_t *root)
 			       time_text(json_integer_value(value), text));
 		else if (json_is_string(value))
 			printf("%-18s%s\n", key, json_string_value(value));
+		else if (json_is_null(value))
+			printf("%-18s-\n", key);
+		else if (json_is_real(value))
+			printf("%-18s%.3f\n", key, json_real_value(value));
 		else if (json_is_boolean(value))
 			printf("%-18s%s\n", key, json_is_true(value) ? "on" : "off");
 		else
