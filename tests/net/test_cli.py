@@ -86,7 +86,7 @@ def documented():
     routes, current = {}, None
     with open(DOC, encoding="utf-8") as file:
         for line in file:
-            heading = re.match(r"## (\w+ /\S+|packgate \w+)", line)
+            heading = re.match(r"## (\w+ /\S+|packgate [a-z -]+)", line)
             row = re.match(r"\| `([^`]+)` \| (\w+) \|", line)
             if heading:
                 current = routes.setdefault(heading[1], {})
@@ -112,6 +112,8 @@ def flatten(tree, prefix=""):
                     continue
                 for name, kinds in flatten(row, prefix + key + "[].").items():
                     found.setdefault(name, set()).update(kinds)
+        elif isinstance(value, dict):
+            found.update(flatten(value, prefix + key + "."))
         else:
             found.setdefault(prefix + key, set()).add(kind_of(value))
     return found
@@ -175,6 +177,22 @@ def ping(bench):
     return json.loads(done.stdout)
 
 
+def check_documented_tools(agent, check):
+    """keygen and token, which no agent answers."""
+    path, secret = agent.path("documented.key"), agent.path("documented.secret")
+    check("packgate keygen", agent.packgate("keygen", path, "--json").json)
+    check("packgate keygen", agent.packgate("keygen", "--public", path, "--json").json)
+    found = agent.packgate("keygen", "--secret", "--json").json
+    check("packgate keygen --secret", found)
+    with open(os.open(secret, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+        file.write(found["secret"])
+    jwt = ("--jwt", "HS256", "--key", secret)
+    found = agent.packgate("token", "mint", *jwt, "--sub", "alice", "--json").json
+    check("packgate token mint", found)
+    check("packgate token verify", agent.packgate("token", "verify", *jwt, found["token"],
+                                                  "--json").json)
+
+
 def check_documented_keys(bench):
     agent, interface = bench.agent, bench.lab.server_if
     checked = set()
@@ -210,7 +228,10 @@ def check_documented_keys(bench):
         check("POST /v1/interfaces/NAME/" + verb, json.loads(text))
     check("packgate doctor", agent.cli("doctor", "--json").json)
     check("packgate ping", ping(bench))
-    left = set(documented()) - checked - {"GET /v1/drops/follow", "GET /v1/metrics"}
+    check_documented_tools(agent, check)
+    # what follows is read by tests/net/test_connect and by check_follow
+    left = set(documented()) - checked - {"GET /v1/drops/follow", "GET /v1/metrics",
+                                          "packgate perf"}
     expect(not left, "routes that no check reads: %s", ", ".join(sorted(left)))
 
 

@@ -20,6 +20,7 @@ from lab import SERVER_IPV4, SERVER_IPV6, Lab, binary, require_root, wait_until
 from lab_app import App
 from lab_report import Report, expect, expect_equal
 from lab_session import configuration, endpoint
+from test_cli import check_keys
 
 TOKEN = "open-sesame"
 FILE_BYTES = 3000000
@@ -192,6 +193,7 @@ def check_perf(bench, where, *words):
     expect_equal(found["packets_failed"], 0, "failed")
     expect_equal(found["echoes"], echoes, "echoes")
     if echoes:
+        check_keys("packgate perf", found)
         rtt = found["rtt_ms"]
         expect(0 < rtt["min"] <= rtt["p50"] <= rtt["p99"] <= rtt["max"], "%r", rtt)
         expect_equal(found["packets_echoed"], found["packets_sent"], "echoed")
