@@ -48,7 +48,8 @@ SAN_DECODE_OBJ := $(DECODE_SRC:user/%.c=$(BUILD)/san/%.o)
 SAN_AGENT_OBJ := $(filter-out $(BUILD)/san/agent/main.o,$(AGENT_SRC:user/%.c=$(BUILD)/san/%.o))
 SAN_CLI_OBJ   := $(filter-out $(BUILD)/san/cli/main.o,$(CLI_SRC:user/%.c=$(BUILD)/san/%.o))
 UNIT_BIN  := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
-NET_BIN   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/net/*.c))
+NET_BIN   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out %/deny_bpf.c,$(wildcard tests/net/*.c))) \
+	$(BUILD)/tests/net/deny_bpf.so
 PROG_BIN  := $(PROG_SRC:tests/%.c=$(BUILD)/tests/%)
 
 # quiet unless V=1: one short line a file
@@ -167,6 +168,12 @@ $(BUILD)/tests/net/preload: tests/net/preload.c
 	@mkdir -p $(@D)
 	$(say) CC $@
 	$(Q)$(CC) $(CFLAGS) $(PG_CFLAGS) -shared -fPIC -o $@ $<
+
+# Preloaded into an agent: what a kernel refuses.
+$(BUILD)/tests/net/deny_bpf.so: tests/net/deny_bpf.c
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 NET_OBJ := $(addprefix $(BUILD)/agent/,tcpq.o diag.o netns.o netstat.o owners.o \
 	listeners.o listener_totals.o log.o)

@@ -4,7 +4,7 @@
  * object with the keys of `packgate listeners --json` and more. With a number it reads the
  * listeners that many times and prints only what one reading costs; with "diag" it reads them
  * through inet_diag; with "own" as the agent would with tcp: { namespaces: [own] }, and prints
- * where they come from.
+ * where they come from. A number behind "diag" or "own" is the most rows of a reading.
  */
 #include <bpf/libbpf.h>
 #include <jansson.h>
@@ -87,10 +87,11 @@ static int sysctls_json(json_t **ret_sysctls, struct pg_error *error)
 	return 0;
 }
 
-static int dump(struct pg_tcpq *tcpq, struct pg_error *error)
+static int dump(struct pg_tcpq *tcpq, size_t most, struct pg_error *error)
 {
 	PG_FREE struct pg_tcpq_listener *rows = NULL;
 	json_t *listeners = json_array(), *counters = NULL, *sysctls = NULL, *root;
+	struct pg_diag_cut cut = { 0 };
 	struct pg_netns netns;
 	size_t i, n = 0;
 	int err;
@@ -98,7 +99,7 @@ static int dump(struct pg_tcpq *tcpq, struct pg_error *error)
 	err = pg_netns_own(&netns, error);
 	if (!err)
 		err = tcpq ? pg_tcpq_read(tcpq, &rows, &n, error)
-			   : pg_diag_read(netns.inode, &rows, &n, error);
+			   : pg_diag_read(netns.inode, most, &rows, &n, &cut, error);
 	if (!err)
 		err = pg_owners_find(rows, n);
 	if (!err)
@@ -109,22 +110,23 @@ static int dump(struct pg_tcpq *tcpq, struct pg_error *error)
 		return err;
 	for (i = 0; i < n; i++)
 		json_array_append_new(listeners, listener_json(&rows[i], netns.name));
-	root = json_pack("{s:o, s:[o], s:o, s:I, s:I}", "listeners", listeners, "counters",
+	root = json_pack("{s:o, s:[o], s:o, s:I, s:I, s:I}", "listeners", listeners, "counters",
 			 counters, "sysctls", sysctls, "netns_inode", (json_int_t)netns.inode,
-			 "cut", (json_int_t)(tcpq ? pg_tcpq_cut(tcpq) : 0));
+			 "cut", (json_int_t)(tcpq ? pg_tcpq_cut(tcpq) : cut.listeners),
+			 "requests_cut", (json_int_t)cut.requests);
 	json_dumpf(root, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(root);
 	return 0;
 }
 
-static int dump_own(struct pg_error *error)
+static int dump_own(size_t most, struct pg_error *error)
 {
 	PG_CLEANUP(pg_listeners_sample_done) struct pg_listeners_sample sample = { 0 };
 	struct pg_tcp_config config = { .namespaces = PG_NAMESPACES_OWN };
 	json_t *rows = json_array(), *root;
 	struct pg_listeners *listeners = NULL;
-	int err = pg_listeners_open(&listeners, error);
+	int err = pg_listeners_open(most, &listeners, error);
 	size_t i;
 
 	if (!err)
@@ -132,8 +134,12 @@ static int dump_own(struct pg_error *error)
 	for (i = 0; i < sample.row_count; i++)
 		json_array_append_new(
 			rows, listener_json(&sample.rows[i], sample.namespaces[0].netns.name));
-	root = json_pack("{s:s, s:s, s:o}", "source", pg_listeners_source_word(sample.source),
-			 "source_why", sample.source_why, "listeners", rows);
+	root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "source",
+			 pg_listeners_source_word(sample.source), "source_why", sample.source_why,
+			 "cut", (json_int_t)sample.rows_cut, "requests_cut",
+			 (json_int_t)sample.requests_cut, "namespace_cut",
+			 (json_int_t)(sample.namespace_count ? sample.namespaces[0].cut : 0),
+			 "listeners", rows);
 	if (!err)
 		json_dumpf(root, stdout, JSON_COMPACT);
 	json_decref(root);
@@ -174,14 +180,15 @@ int main(int argc, char **argv)
 	struct pg_tcpq *tcpq = NULL;
 	bool diag = argc > 1 && !strcmp(argv[1], "diag");
 	bool own = argc > 1 && !strcmp(argv[1], "own");
+	size_t most = argc > 2 ? strtoul(argv[2], NULL, 10) : PG_TCPQ_ROWS_MAX;
 	int err;
 
 	libbpf_set_print(quiet);
 	err = diag || own ? 0 : pg_tcpq_open(&tcpq, &error);
 	if (!err)
-		err = own	  ? dump_own(&error)
+		err = own	  ? dump_own(most, &error)
 		      : times > 0 ? measure(tcpq, times, &error)
-				  : dump(tcpq, &error);
+				  : dump(tcpq, most, &error);
 	if (err)
 		fprintf(stderr, "tcpq_dump: %s\n", error.text[0] ? error.text : strerror(-err));
 	pg_tcpq_free(tcpq);

@@ -86,6 +86,7 @@ static void fill_tcp(struct fixture *f)
 		.namespace_count = 3,
 		.namespaces_cut = 6,
 		.rows_cut = 8,
+		.requests_cut = 5,
 		.series = series,
 		.series_count = 2,
 	};
@@ -197,6 +198,7 @@ static void test_values(void **state)
 		"packgate_tcp_netns_unreadable 1",
 		"packgate_tcp_netns_cut 6",
 		"packgate_tcp_listeners_cut 8",
+		"packgate_tcp_requests_cut 5",
 		"packgate_tcp_series_cut 0",
 		"packgate_tcp_source{source=\"iterator\"} 1",
 		"packgate_tcp_source{source=\"tracked\"} 0",

@@ -234,7 +234,7 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 	if (!err)
 		err = pg_followers_open(agent, error);
 	if (!err)
-		err = pg_listeners_open(&agent->listeners, error);
+		err = pg_listeners_open(PG_TCPQ_ROWS_MAX, &agent->listeners, error);
 	if (err)
 		return err;
 	pg_interfaces_clean(agent);

@@ -156,9 +156,10 @@ static bool write_counters(FILE *file, const struct pg_listeners_sample *sample)
 static bool write_sample(FILE *file, const struct pg_listeners_sample *sample)
 {
 	PG_JSON json_t *head = json_pack(
-		"{s:s, s:s, s:I, s:I}", "source", pg_listeners_source_word(sample->source),
+		"{s:s, s:s, s:I, s:I, s:I}", "source", pg_listeners_source_word(sample->source),
 		"source_why", sample->source_why, "namespaces_cut",
-		(json_int_t)sample->namespaces_cut, "listeners_cut", (json_int_t)sample->rows_cut);
+		(json_int_t)sample->namespaces_cut, "listeners_cut", (json_int_t)sample->rows_cut,
+		"requests_cut", (json_int_t)sample->requests_cut);
 	bool good;
 
 	fputc('{', file);

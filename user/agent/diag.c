@@ -32,6 +32,8 @@ struct reading {
 	struct pg_tcpq_listener *rows;
 	size_t n, room;
 	struct requests requests;
+	struct pg_diag_cut cut;
+	size_t most; /* rows, and requests */
 	uint64_t netns;
 	int err;
 };
@@ -42,15 +44,17 @@ static void forget(struct reading *reading)
 	free(reading->requests.at);
 }
 
-/* Makes room for one more element. Returns 1, 0 at the bound, -ENOMEM. */
-static int make_room(void *array, size_t bytes, size_t n, size_t *room)
+/* Makes room for one more element, of `most`. Returns 1; 0 at the bound, counted; -ENOMEM. */
+static int make_room(void *array, size_t bytes, size_t n, size_t *room, size_t most, uint64_t *cut)
 {
 	void **at = array, *larger;
 
+	if (n == most) {
+		(*cut)++;
+		return 0;
+	}
 	if (n < *room)
 		return 1;
-	if (n == PG_TCPQ_ROWS_MAX)
-		return 0;
 	larger = realloc(*at, (*room ? 2 * *room : 64) * bytes);
 	if (!larger)
 		return -ENOMEM;
@@ -90,7 +94,8 @@ static int read_attribute(const struct nlattr *attribute, void *context)
 static int take_listener(struct reading *reading, const struct nlmsghdr *header,
 			 const struct inet_diag_msg *message)
 {
-	int room = make_room(&reading->rows, sizeof(*reading->rows), reading->n, &reading->room);
+	int room = make_room(&reading->rows, sizeof(*reading->rows), reading->n, &reading->room,
+			     reading->most, &reading->cut.listeners);
 	struct pg_tcpq_listener *row;
 
 	if (room <= 0)
@@ -114,9 +119,11 @@ static int take_listener(struct reading *reading, const struct nlmsghdr *header,
 	return 0;
 }
 
-static int take_request(struct requests *requests, const struct inet_diag_msg *message)
+static int take_request(struct reading *reading, const struct inet_diag_msg *message)
 {
-	int room = make_room(&requests->at, sizeof(*requests->at), requests->n, &requests->room);
+	struct requests *requests = &reading->requests;
+	int room = make_room(&requests->at, sizeof(*requests->at), requests->n, &requests->room,
+			     reading->most, &reading->cut.requests);
 	struct request *request;
 
 	if (room <= 0)
@@ -138,7 +145,7 @@ static int take_message(const struct nlmsghdr *header, void *context)
 	else if (message->idiag_state == TCP_LISTEN)
 		reading->err = take_listener(reading, header, message);
 	else
-		reading->err = take_request(&reading->requests, message);
+		reading->err = take_request(reading, message);
 	return reading->err ? MNL_CB_ERROR : MNL_CB_OK;
 }
 
@@ -186,6 +193,7 @@ static int dump_both(struct reading *reading)
 	if (!socket)
 		return -errno;
 	reading->n = reading->requests.n = 0;
+	reading->cut = (struct pg_diag_cut){ 0 };
 	reading->err = 0;
 	if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID))
 		err = -errno;
@@ -303,10 +311,10 @@ static int judge(struct reading *reading, struct pg_error *error)
 	return 0;
 }
 
-int pg_diag_read(uint64_t netns, struct pg_tcpq_listener **ret_rows, size_t *ret_n,
-		 struct pg_error *error)
+int pg_diag_read(uint64_t netns, size_t most, struct pg_tcpq_listener **ret_rows, size_t *ret_n,
+		 struct pg_diag_cut *ret_cut, struct pg_error *error)
 {
-	PG_CLEANUP(forget) struct reading reading = { .netns = netns };
+	PG_CLEANUP(forget) struct reading reading = { .netns = netns, .most = most };
 	int err, tries = 0;
 
 	do {
@@ -324,6 +332,7 @@ int pg_diag_read(uint64_t netns, struct pg_tcpq_listener **ret_rows, size_t *ret
 	if (err)
 		return err;
 	*ret_n = reading.n;
+	*ret_cut = reading.cut;
 	*ret_rows = reading.n ? TAKE_PTR(reading.rows) : NULL;
 	return 0;
 }

@@ -16,11 +16,18 @@
  * there are no high-water marks (the highs are what the queues hold now), no Fast Open queue and no
  * size of a reuseport group.
  *
+ * At most `most` listeners, and as many requests, are looked at; *ret_cut says how many were not.
+ *
  * Returns 0, -EPERM and the like from netlink, -ENOMEM, or -EAGAIN when the kernel's table changed
  * under every try.
  */
-int pg_diag_read(uint64_t netns, struct pg_tcpq_listener **ret_rows, size_t *ret_n,
-		 struct pg_error *error);
+struct pg_diag_cut {
+	uint64_t listeners; /* left away */
+	uint64_t requests;  /* of SYN queues, not counted in syn_length */
+};
+
+int pg_diag_read(uint64_t netns, size_t most, struct pg_tcpq_listener **ret_rows, size_t *ret_n,
+		 struct pg_diag_cut *ret_cut, struct pg_error *error);
 
 /*
  * The listener that a request to this local address and port belongs to: the one with that very

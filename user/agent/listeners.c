@@ -19,6 +19,8 @@ struct pg_listeners {
 	pthread_mutex_t lock; /* one reading at a time */
 	enum pg_listeners_source source;
 	char source_why[320];
+	size_t rows_max;
+	bool cut_said; /* in the log, that a reading leaves something away */
 	struct pg_tcpq *tcpq;
 	struct pg_listener_totals *totals;
 
@@ -157,13 +159,14 @@ static int start_raiser(struct pg_listeners *listeners)
 	return -err;
 }
 
-int pg_listeners_open(struct pg_listeners **ret_listeners, struct pg_error *error)
+int pg_listeners_open(size_t rows_max, struct pg_listeners **ret_listeners, struct pg_error *error)
 {
 	struct pg_listeners *listeners = calloc(1, sizeof(*listeners));
 	int err;
 
 	if (!listeners)
 		return pg_error_set(error, -ENOMEM, "watch the TCP listeners: out of memory");
+	listeners->rows_max = rows_max;
 	pthread_mutex_init(&listeners->lock, NULL);
 	pthread_mutex_init(&listeners->stop_lock, NULL);
 	err = pg_listener_totals_new(&listeners->totals);
@@ -332,48 +335,65 @@ static bool is_seeded(const struct pg_listeners *listeners, uint64_t inode)
 					    sizeof(inode), compare_inodes);
 }
 
-static void append_rows(struct visit *visit, const struct pg_tcpq_listener *rows, size_t n)
+/* Returns how many found no place. */
+static size_t append_rows(struct visit *visit, const struct pg_tcpq_listener *rows, size_t n)
 {
 	struct pg_listeners_sample *sample = visit->sample;
-	size_t room = visit->room ? visit->room : 256;
+	size_t room = visit->room ? visit->room : 256, cut = 0;
 	struct pg_tcpq_listener *larger;
 
-	if (n > PG_TCPQ_ROWS_MAX - sample->row_count) {
-		sample->rows_cut += n - (PG_TCPQ_ROWS_MAX - sample->row_count);
-		n = PG_TCPQ_ROWS_MAX - sample->row_count;
+	if (n > visit->listeners->rows_max - sample->row_count) {
+		cut = n - (visit->listeners->rows_max - sample->row_count);
+		n -= cut;
 	}
 	if (!n)
-		return;
+		return cut;
 	while (room < sample->row_count + n)
 		room *= 2;
 	larger = realloc(sample->rows, room * sizeof(*rows));
 	if (!larger) {
 		visit->err = -ENOMEM;
-		return;
+		return cut;
 	}
 	sample->rows = larger;
 	visit->room = room;
 	memcpy(sample->rows + sample->row_count, rows, n * sizeof(*rows));
 	sample->row_count += n;
+	return cut;
 }
 
-static int read_here(struct visit *visit, uint64_t inode, struct pg_error *error)
+static int read_by_bpf(struct pg_tcpq *tcpq, struct pg_tcpq_listener **ret_rows, size_t *ret_n,
+		       struct pg_diag_cut *ret_cut, struct pg_error *error)
+{
+	uint64_t before = pg_tcpq_cut(tcpq);
+	int err = pg_tcpq_read(tcpq, ret_rows, ret_n, error);
+
+	ret_cut->listeners = pg_tcpq_cut(tcpq) - before;
+	return err;
+}
+
+static int read_here(struct visit *visit, struct pg_netns_sample *namespace, struct pg_error *error)
 {
 	PG_FREE struct pg_tcpq_listener *rows = NULL;
 	struct pg_listeners *listeners = visit->listeners;
+	uint64_t inode = namespace->netns.inode;
+	struct pg_diag_cut cut = { 0 };
 	size_t n = 0;
 	int err;
 
 	if (listeners->source == PG_LISTENERS_TRACKED && is_seeded(listeners, inode))
 		return 0;
 	if (listeners->source == PG_LISTENERS_DIAG)
-		err = pg_diag_read(inode, &rows, &n, error);
+		err = pg_diag_read(inode, listeners->rows_max, &rows, &n, &cut, error);
 	else
-		err = pg_tcpq_read(listeners->tcpq, &rows, &n, error);
+		err = read_by_bpf(listeners->tcpq, &rows, &n, &cut, error);
 	/* tracked ones are read all at once when everything is seeded */
-	if (!err && listeners->source != PG_LISTENERS_TRACKED)
-		append_rows(visit, rows, n);
-	return err;
+	if (err || listeners->source == PG_LISTENERS_TRACKED)
+		return err;
+	namespace->cut = cut.listeners + append_rows(visit, rows, n);
+	visit->sample->rows_cut += namespace->cut;
+	visit->sample->requests_cut += cut.requests;
+	return 0;
 }
 
 /* Failing is no reason to show nothing. */
@@ -402,7 +422,7 @@ static void visit_one(size_t index, int err, void *context)
 	if (!err)
 		err = pg_netstat_sysctls(&namespace->sysctls, &error);
 	if (!err)
-		err = read_here(visit, namespace->netns.inode, &error);
+		err = read_here(visit, namespace, &error);
 	if (!err)
 		count_states(visit, namespace);
 	else
@@ -519,9 +539,11 @@ static int sort_in(struct pg_listeners_sample *sample)
 	for (i = 0; i < sample->namespace_count; i++) {
 		namespace = &sample->namespaces[i];
 		if (namespace->count > PG_LISTENERS_PER_NETNS) {
-			namespace->cut = namespace->count - PG_LISTENERS_PER_NETNS;
+			size_t cut = namespace->count - PG_LISTENERS_PER_NETNS;
+
+			namespace->cut += cut;
 			namespace->count = PG_LISTENERS_PER_NETNS;
-			sample->rows_cut += namespace->cut;
+			sample->rows_cut += cut;
 		}
 		if (namespace->count)
 			memcpy(&sorted[at], &sample->rows[namespace->first],
@@ -669,6 +691,20 @@ static int read_locked(struct pg_listeners *listeners, const struct pg_tcp_confi
 	return err ? err : read_once(listeners, config, which, person, &unknown, sample, error);
 }
 
+/* Once, until a reading of everything is whole again. */
+static void say_cut(struct pg_listeners *listeners, const struct pg_listeners_sample *sample)
+{
+	bool cut = sample->rows_cut || sample->requests_cut;
+
+	if (cut && !listeners->cut_said)
+		pg_warning_log("TCP listeners: %" PRIu64 " are left away and %" PRIu64
+			       " requests in SYN queues not counted: a namespace shows %d "
+			       "listeners, a reading %zu",
+			       sample->rows_cut, sample->requests_cut, PG_LISTENERS_PER_NETNS,
+			       listeners->rows_max);
+	listeners->cut_said = cut;
+}
+
 int pg_listeners_read(struct pg_listeners *listeners, const struct pg_tcp_config *config,
 		      const char *which, struct pg_listeners_sample *ret_sample,
 		      struct pg_error *error)
@@ -678,6 +714,8 @@ int pg_listeners_read(struct pg_listeners *listeners, const struct pg_tcp_config
 
 	pthread_mutex_lock(&listeners->lock);
 	err = read_locked(listeners, config, which, true, &sample, error);
+	if (!err && !which)
+		say_cut(listeners, &sample);
 	pthread_mutex_unlock(&listeners->lock);
 	if (err)
 		pg_listeners_sample_done(&sample);
@@ -694,6 +732,8 @@ int pg_listeners_scrape(struct pg_listeners *listeners, const struct pg_tcp_conf
 
 	pthread_mutex_lock(&listeners->lock);
 	err = read_locked(listeners, config, NULL, false, &sample, error);
+	if (!err)
+		say_cut(listeners, &sample);
 	if (!err && reset && listeners->source == PG_LISTENERS_TRACKED)
 		pg_tcpq_reset(listeners->tcpq);
 	if (!err && pg_listener_totals_update(listeners->totals, sample.rows, sample.row_count,

@@ -39,7 +39,7 @@ struct pg_netns_sample {
 	struct pg_netns netns;
 	char why[96];	       /* it could not be entered or read; "" = it was */
 	size_t first, count;   /* its rows */
-	uint32_t cut;	       /* rows beyond PG_LISTENERS_PER_NETNS */
+	uint64_t cut;	       /* rows left away, beyond PG_LISTENERS_PER_NETNS or in all */
 	uint64_t syn_received; /* requests in its SYN queues */
 	struct pg_netstat netstat;
 	struct pg_netstat_sockets sockets;
@@ -78,8 +78,9 @@ struct pg_listeners_sample {
 	size_t namespaces_cut; /* beyond PG_NETNS_MAX */
 	struct pg_tcpq_listener *rows;
 	size_t row_count;
-	uint64_t rows_cut; /* in this reading, over all namespaces */
-	uint64_t unmarked; /* since the start: listeners that found no memory for their mark */
+	uint64_t rows_cut;     /* in this reading, over all namespaces */
+	uint64_t requests_cut; /* likewise, of SYN queues; through inet_diag alone */
+	uint64_t unmarked;     /* since the start: listeners that found no memory for their mark */
 	struct pg_listener_series *series; /* only of a scrape; in the order of the rows */
 	size_t series_count;
 };
@@ -88,9 +89,10 @@ void pg_listeners_sample_done(struct pg_listeners_sample *sample);
 
 /*
  * Loads what the kernel offers and begins to track; says in the log what is used if it is not the
- * best. Only -ENOMEM and a refused thread fail.
+ * best. A reading has rows_max rows at most, itself at most PG_TCPQ_ROWS_MAX; what is left away is
+ * counted, and said in the log when that begins. Only -ENOMEM and a refused thread fail.
  */
-int pg_listeners_open(struct pg_listeners **ret_listeners, struct pg_error *error);
+int pg_listeners_open(size_t rows_max, struct pg_listeners **ret_listeners, struct pg_error *error);
 void pg_listeners_close(struct pg_listeners *listeners);
 
 /*

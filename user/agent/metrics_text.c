@@ -525,6 +525,7 @@ static void write_unreadable(const struct exposition *e, const struct family *fa
 enum {
 	CUT_NAMESPACES,
 	CUT_LISTENERS,
+	CUT_REQUESTS,
 	CUT_SERIES,
 	CUT_MARKS,
 };
@@ -535,6 +536,7 @@ static void write_cut(const struct exposition *e, const struct family *family)
 	const uint64_t values[] = {
 		[CUT_NAMESPACES] = tcp->namespaces_cut,
 		[CUT_LISTENERS] = tcp->rows_cut,
+		[CUT_REQUESTS] = tcp->requests_cut,
 		[CUT_SERIES] = tcp->series_count - series_within(tcp, series_quota(tcp)),
 		[CUT_MARKS] = tcp->unmarked,
 	};
@@ -755,6 +757,9 @@ static const struct family families[] = {
 	{ "tcp_listeners_cut", GAUGE, "", "",
 	  "listeners left away, beyond 8192 in a namespace or 131072 in all", write_cut,
 	  CUT_LISTENERS },
+	{ "tcp_requests_cut", GAUGE, "", "",
+	  "requests in SYN queues not counted, beyond 131072 in a namespace; inet_diag alone",
+	  write_cut, CUT_REQUESTS },
 	{ "tcp_series_cut", GAUGE, "", "", "listeners left away here, beyond 4096 series",
 	  write_cut, CUT_SERIES },
 	{ "tcp_listeners_unmarked", COUNTER, "", "",

@@ -149,6 +149,7 @@ static void show_limits(const json_t *root)
 {
 	int64_t namespaces = json_int(root, "namespaces_cut");
 	int64_t listeners = json_int(root, "listeners_cut");
+	int64_t requests = json_int(root, "requests_cut");
 
 	if (strcmp(json_text(root, "source"), "tracked"))
 		printf("\nread through %s: %s\n", json_text(root, "source"),
@@ -157,6 +158,9 @@ static void show_limits(const json_t *root)
 		printf("\n%lld network namespaces more are not shown\n", (long long)namespaces);
 	if (listeners)
 		printf("\n%lld listeners more are not shown\n", (long long)listeners);
+	if (requests)
+		printf("\n%lld requests more are in the SYN queues than are counted\n",
+		       (long long)requests);
 }
 
 int cmd_listeners(const struct cli_args *args)
