@@ -7,11 +7,12 @@ kernel is: the timestamps of a session, in the order in which they arrive, do no
 application sends meanwhile is neither lost nor turned around.
 """
 
+import os
 import sys
 import time
 
 import lab_app
-from lab import Lab, require_root
+from lab import Lab, require_root, wait_until
 from lab_app import App
 from lab_report import Report, expect, expect_equal
 from lab_session import Sessions, configuration, endpoint
@@ -28,6 +29,10 @@ class Bench:
     def __init__(self, lab, agent):
         self.agent = agent
         self.sessions = Sessions(lab, agent, Wire(lab))
+
+    def slowed(self):
+        """Whether the worker that was to be slow is."""
+        return not os.path.exists(self.agent.path("preload.slow"))
 
     def moved(self):
         return self.agent.scrape().total("packgate_handed_over_total")
@@ -85,6 +90,27 @@ def check_application(bench):
     app.close()
 
 
+def check_requests(bench):
+    """A session that moves is there for who asks for it, and can be closed. It moves to the first
+    worker, which says what it has before the second is asked."""
+    before = bench.moved()
+    for verb in ("show", "list", "close"):
+        for _ in range(16):
+            peer = bench.sessions.new(ECHO, low=5)
+            name = "%04x%04x" % (peer.session.client, peer.session.server)
+            bench.agent.slow(SLOW_MS)
+            peer.send(peer.session.data(b"first"))
+            wait_until(bench.slowed, 2, "the old owner to be held up")
+            done = bench.agent.cli("session", verb, *([] if verb == "list" else [name]))
+            expect(done.code == 0, "session %s: %s", verb, done.err.strip())
+            if verb == "list":
+                expect(name in done.out, "session list has no %s", name)
+            if bench.moved() > before:
+                break
+        expect(bench.moved() > before, "no session moved")
+        before = bench.moved()
+
+
 def main():
     require_root()
     report = Report()
@@ -95,6 +121,7 @@ def main():
             bench = Bench(lab, agent)
             report.check("nothing overtakes a session that moves", check_order, bench)
             report.check("an application's answers follow it", check_application, bench)
+            report.check("requests find a session that moves", check_requests, bench)
             report.check("the agent stops", agent.stop)
             agent.detach()
         report.last("nothing is left behind", lab.assert_clean)

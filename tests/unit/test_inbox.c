@@ -127,6 +127,10 @@ static void post_for(struct pg_inbox *inbox, enum pg_message_kind kind, uint32_t
 		message->close.slot = slot;
 	if (kind == PG_MESSAGE_RESERVED)
 		message->reserved.slot = slot;
+	if (kind == PG_MESSAGE_LIST) {
+		message->list.first = slot;
+		message->list.last = slot == 6 ? 8 : slot + 1; /* 6: more than one */
+	}
 	assert_int_equal(pg_inbox_post(inbox, message), 0);
 }
 
@@ -145,8 +149,10 @@ static void hand_over(struct pg_inbox *from, struct pg_inbox *to, uint8_t index)
 		{ PG_MESSAGE_APP, 7 },	 { PG_MESSAGE_FRAME, 7 },    { PG_MESSAGE_APP, 8 },
 		{ PG_MESSAGE_CLOSE, 7 }, { PG_MESSAGE_CLOSE, 8 },    { PG_MESSAGE_RESERVED, 7 },
 		{ PG_MESSAGE_VIEW, 0 },	 { PG_MESSAGE_RESERVED, 8 }, { PG_MESSAGE_APP, 7 },
+		{ PG_MESSAGE_LIST, 7 },	 { PG_MESSAGE_LIST, 6 },     { PG_MESSAGE_LIST, 8 },
 	};
-	static const uint32_t moved[] = { 90, 100, 0, 3, 5, 8 }, left[] = { 1, 2, 4, 6, 7, 9 };
+	static const uint32_t moved[] = { 90, 100, 0, 3, 5, 8, 9 };
+	static const uint32_t left[] = { 1, 2, 4, 6, 7, 10, 11, 12 };
 	_Atomic uint8_t owner = 0;
 
 	assert_int_equal(pg_inbox_init(from), 0);
@@ -156,7 +162,7 @@ static void hand_over(struct pg_inbox *from, struct pg_inbox *to, uint8_t index)
 	post(to, PG_MESSAGE_FRAME, 90);
 	pg_inbox_hand_over(from, to, session_message(100), 7, &owner, index);
 	assert_int_equal(owner, index);
-	post(from, PG_MESSAGE_FRAME, 9);
+	post(from, PG_MESSAGE_FRAME, 12);
 	for (size_t i = 0; i < sizeof(moved) / sizeof(moved[0]); i++)
 		assert_int_equal(take(to), moved[i]);
 	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)

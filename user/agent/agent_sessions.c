@@ -327,17 +327,80 @@ void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index)
 /* --- listing -----------------------------------------------------------------------------------
  */
 
-static int list(struct pg_agent *agent, uint32_t first, uint32_t last, struct pg_session_rows *rows)
+/* Asks the owner of one slot, whoever that is when the question reaches it. */
+static void list_slot(struct pg_agent *agent, uint32_t slot, struct pg_session_rows *rows)
 {
+	struct pg_message *message = pg_message_new(PG_MESSAGE_LIST, NULL, 0);
+	struct pg_waiter waiter;
+
+	if (!message)
+		return;
+	message->list.rows = rows;
+	message->list.first = slot;
+	message->list.last = slot + 1;
+	pg_waiter_init(&waiter);
+	pg_waiter_add(&waiter);
+	message->waiter = &waiter;
+	if (pg_agent_post_session(agent, slot, message)) {
+		free(message);
+		pg_waiter_done(&waiter, 0);
+	}
+	pg_waiter_wait(&waiter);
+}
+
+static bool lives(const struct pg_agent *agent, uint32_t slot)
+{
+	const struct pg_session *line = &agent->maps->sessions[slot];
+
+	return line->id && line->state != PG_SESSION_CLOSE &&
+	       atomic_load(&agent->table->owners[slot]) < agent->worker_count;
+}
+
+/*
+ * One worker is asked after the other: a session that moved meanwhile was listed by both, or by
+ * neither. `count` is how many rows there were before.
+ */
+static void list_moved(struct pg_agent *agent, uint32_t first, uint32_t last, size_t count,
+		       struct pg_session_rows *rows)
+{
+	bool listed[LIST_SLOTS] = { false };
+	size_t kept = count;
+
+	for (size_t i = count; i < rows->count; i++) {
+		uint32_t slot = pg_table_slot(agent->table, rows->rows[i].session);
+
+		if (!listed[slot - first])
+			rows->rows[kept++] = rows->rows[i];
+		listed[slot - first] = true;
+	}
+	rows->count = kept;
+	for (uint32_t slot = first; slot < last; slot++)
+		if (!listed[slot - first] && lives(agent, slot))
+			list_slot(agent, slot, rows);
+}
+
+static void list_all(struct pg_agent *agent, struct pg_session_rows *rows)
+{
+	uint32_t last = agent->table->slots;
+
 	pg_agent_lock(agent);
-	for (uint32_t slot = first; slot < last; slot += LIST_SLOTS) {
+	for (uint32_t slot = 0; slot < last; slot += LIST_SLOTS) {
 		uint32_t end = last - slot < LIST_SLOTS ? last : slot + LIST_SLOTS;
+		size_t count = rows->count;
 
 		for (uint32_t i = 0; i < agent->worker_count; i++)
 			pg_worker_list(agent->workers[i], slot, end, rows);
+		if (!rows->want_streams)
+			list_moved(agent, slot, end, count, rows);
 	}
 	pg_agent_unlock(agent);
-	return 0;
+}
+
+static void list_one(struct pg_agent *agent, uint32_t session, struct pg_session_rows *rows)
+{
+	pg_agent_lock(agent);
+	list_slot(agent, pg_table_slot(agent->table, session), rows);
+	pg_agent_unlock(agent);
 }
 
 int pg_agent_sessions(struct pg_agent *agent, struct pg_session_status **ret_rows,
@@ -345,7 +408,7 @@ int pg_agent_sessions(struct pg_agent *agent, struct pg_session_status **ret_row
 {
 	struct pg_session_rows rows = { 0 };
 
-	list(agent, 0, agent->table->slots, &rows);
+	list_all(agent, &rows);
 	*ret_rows = rows.rows;
 	*ret_count = rows.count;
 	return 0;
@@ -361,11 +424,10 @@ void pg_agent_sessions_free(struct pg_session_status *rows, size_t count)
 int pg_agent_session_show(struct pg_agent *agent, uint32_t session,
 			  struct pg_session_status *ret_row)
 {
-	uint32_t slot = pg_table_slot(agent->table, session);
 	struct pg_session_rows rows = { 0 };
 	int err = -ENOENT;
 
-	list(agent, slot, slot + 1, &rows);
+	list_one(agent, session, &rows);
 	if (rows.count && rows.rows[0].session == session) {
 		*ret_row = rows.rows[0];
 		rows.rows[0].user = NULL;
@@ -379,12 +441,11 @@ int pg_agent_streams(struct pg_agent *agent, uint32_t session, struct pg_stream_
 		     size_t *ret_count)
 {
 	struct pg_session_rows rows = { .want_streams = true };
-	uint32_t slot = pg_table_slot(agent->table, session);
 
 	if (session)
-		list(agent, slot, slot + 1, &rows);
+		list_one(agent, session, &rows);
 	else
-		list(agent, 0, agent->table->slots, &rows);
+		list_all(agent, &rows);
 	*ret_rows = rows.streams;
 	*ret_count = rows.stream_count;
 	return 0;

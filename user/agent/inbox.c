@@ -147,6 +147,8 @@ static bool concerns(const struct pg_message *message, uint32_t slot)
 		return message->app.slot == slot;
 	case PG_MESSAGE_CLOSE:
 		return message->close.slot == slot;
+	case PG_MESSAGE_LIST:
+		return message->list.first == slot && message->list.last == slot + 1;
 	case PG_MESSAGE_RESERVED:
 		return message->reserved.slot == slot;
 	default:
@@ -169,8 +171,8 @@ static void take_out(struct pg_inbox *inbox, struct pg_message **at)
 /* Both locks in one order for everybody: two workers may hand over to each other. */
 static void lock_both(struct pg_inbox *a, struct pg_inbox *b)
 {
-	pthread_mutex_lock(a < b ? &a->lock : &b->lock);
-	pthread_mutex_lock(a < b ? &b->lock : &a->lock);
+	pthread_mutex_lock((uintptr_t)a < (uintptr_t)b ? &a->lock : &b->lock);
+	pthread_mutex_lock((uintptr_t)a < (uintptr_t)b ? &b->lock : &a->lock);
 }
 
 void pg_inbox_hand_over(struct pg_inbox *from, struct pg_inbox *to, struct pg_message *message,

@@ -129,8 +129,9 @@ int pg_inbox_post_owned(struct pg_inbox *inbox, struct pg_message *message,
 
 /*
  * Posts `message`, which brings the session of a slot, to another inbox, behind it in order what
- * waits in `from` for that session (APP, CLOSE, RESERVED), and sets *owner to index: nothing that
- * is posted to the new owner comes before it. Of any two inboxes, by any number of threads.
+ * waits in `from` for that session (APP, CLOSE, LIST of it alone, RESERVED), and sets *owner to
+ * index: nothing that is posted to the new owner comes before it. Of any two inboxes, by any number
+ * of threads.
  */
 void pg_inbox_hand_over(struct pg_inbox *from, struct pg_inbox *to, struct pg_message *message,
 			uint32_t slot, _Atomic uint8_t *owner, uint8_t index);
