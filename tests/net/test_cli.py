@@ -12,6 +12,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from lab import (HOST_IPV4, PINS, ROOT, SERVER_IPV4, Done, Lab, attach_xdp_pass, binary, bpf,
-                 in_namespace, require_root, run, wait_until)
+                 build_directory, in_namespace, require_root, run, wait_until)
 from lab_report import Report, expect, expect_equal
 from lab_session import Sessions, configuration, endpoint, open_stream
 from lab_wire import Wire
@@ -767,12 +768,12 @@ def check_drop_counts(bench):
 
 # --- metrics -------------------------------------------------------------------------------------
 
-def over_tcp(bench, path):
+def over_tcp(bench, path, **headers):
     connection = http.client.HTTPConnection("127.0.0.1", 9747, timeout=5)
     connection.sock = in_namespace(bench.lab.server, socket.create_connection,
                                    ("127.0.0.1", 9747), 5)
     with contextlib.closing(connection):
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.getheader("Content-Type"), answer.read().decode()
 
@@ -817,6 +818,36 @@ def check_metrics(bench):
                    'address="0.0.0.0",port="4443"} 5'):
         expect(wanted in text, "no %s", wanted)
     expect_equal(over_tcp(bench, "/nothing")[0], 404, "another path")
+
+
+PROMTOOL = shutil.which("promtool") or os.path.join(build_directory(), "tools/usr/bin/promtool")
+
+
+def check_metrics_as_text(bench):
+    """For who takes only Prometheus' older format: the same samples, and promtool's lint is silent."""
+    prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    expect("openmetrics" in over_tcp(bench, "/metrics", Accept=prometheus)[1], "Prometheus")
+    _, _, whole = over_tcp(bench, "/metrics")
+    _, kind, text = over_tcp(bench, "/metrics", Accept="text/plain")
+    expect_equal(kind, "text/plain; version=0.0.4; charset=utf-8", "its type")
+    expect("# EOF" not in text and "# UNIT" not in text, "OpenMetrics in the text")
+
+    def names(lines):
+        return [re.match("[a-z_0-9]+", line)[0] for line in lines.split("\n") if line[:1] == "p"]
+    expect_equal(sorted(set(names(text))), sorted(set(names(whole))), "names of the samples")
+    family = None
+    for line in text.split("\n")[:-1]:
+        if line.startswith("# TYPE "):
+            family, kind = line.split()[2:]
+            expect(kind in ("counter", "gauge", "histogram"), line)
+        elif line.startswith("#"):
+            expect_equal(line.split()[1:3], ["HELP", family], line)
+        else:
+            expect(re.match(family + r"(_bucket|_count|_sum)?[{ ]", line), line)
+    if os.access(PROMTOOL, os.X_OK):
+        done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, text=True, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+        expect(not done.returncode and not done.stdout, "promtool: %s", done.stdout)
 
 
 def check_health(bench):
@@ -1060,11 +1091,11 @@ def check_dotted_name(bench):
 
 
 CHECKS = (check_documented_keys, check_json_is_the_api, check_tables, check_exit_codes,
-          check_unreachable, check_help, check_lost_output, check_interrupt, check_narrow_terminal, check_session_add,
-          check_session_refusals, check_all_or_nothing, check_malformed_requests,
+          check_unreachable, check_help, check_lost_output, check_interrupt, check_narrow_terminal,
+          check_session_add, check_session_refusals, check_all_or_nothing, check_malformed_requests,
           check_hostile_clients, check_attach, check_reload,
           check_reload_names_the_rest, check_follow, check_follow_limit,
-          check_drop_counts, check_metrics, check_health, check_keygen,
+          check_drop_counts, check_metrics, check_metrics_as_text, check_health, check_keygen,
           check_config_check, check_token, check_doctor,
           check_doctor_config, check_doctor_files, check_detach_without_agent, check_detach_all,
           check_dotted_name)

@@ -126,7 +126,7 @@ static char *expose(const struct pg_metrics_snapshot *snapshot)
 	size_t bytes = 0;
 	FILE *file = open_memstream(&text, &bytes);
 
-	pg_metrics_expose(snapshot, file);
+	pg_metrics_expose(snapshot, PG_METRICS_OPENMETRICS, file);
 	fclose(file);
 	return text;
 }
@@ -469,6 +469,32 @@ static void test_event_bounds(void **state)
 	}
 }
 
+/* --- which format ------------------------------------------------------------------------------
+ */
+
+static void test_accept(void **state)
+{
+	static const struct {
+		const char *accept;
+		enum pg_metrics_format format;
+	} rows[] = {
+		{ "", PG_METRICS_OPENMETRICS },
+		{ "*/*", PG_METRICS_OPENMETRICS },
+		{ "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/"
+		  "*;q=0.1",
+		  PG_METRICS_OPENMETRICS },
+		{ "text/plain;version=0.0.4;q=0.5,application/openmetrics-text",
+		  PG_METRICS_OPENMETRICS },
+		{ "text/plain", PG_METRICS_TEXT },
+		{ "text/plain;version=0.0.4;q=1,*/*;q=0.1", PG_METRICS_TEXT },
+		{ "text/html", PG_METRICS_OPENMETRICS },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (pg_metrics_format(rows[i].accept) != rows[i].format)
+			fail_msg("Accept: %s", rows[i].accept);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -476,7 +502,7 @@ int main(void)
 		cmocka_unit_test(test_format),	     cmocka_unit_test(test_lists_are_complete),
 		cmocka_unit_test(test_doc),	     cmocka_unit_test(test_empty_snapshot),
 		cmocka_unit_test(test_words),	     cmocka_unit_test(test_event_peers),
-		cmocka_unit_test(test_event_bounds),
+		cmocka_unit_test(test_event_bounds), cmocka_unit_test(test_accept),
 	};
 
 	return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);

@@ -36,6 +36,7 @@ struct pg_http_request {
 	const char *path;
 	const char *args[PG_HTTP_ARGS_MAX]; /* what stands at the {} of the route */
 	const char *content_type;	    /* "" if the client sends none */
+	const char *accept;		    /* likewise */
 	const char *body;		    /* terminated; wiped after the handler */
 	size_t body_bytes;
 	uid_t uid; /* of the client on a Unix socket, (uid_t)-1 otherwise */

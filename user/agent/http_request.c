@@ -40,12 +40,15 @@ static enum MHD_Result dispatch(struct pg_http_connection *connection, const cha
 {
 	const char *type = MHD_lookup_connection_value(connection->mhd, MHD_HEADER_KIND,
 						       MHD_HTTP_HEADER_CONTENT_TYPE);
+	const char *accept = MHD_lookup_connection_value(connection->mhd, MHD_HEADER_KIND,
+							 MHD_HTTP_HEADER_ACCEPT);
 	struct pg_http_answer answer = { .status = MHD_HTTP_OK,
 					 .content_type = "application/json" };
 	struct pg_http_request request = {
 		.method = method,
 		.path = path,
 		.content_type = type ? type : "",
+		.accept = accept ? accept : "",
 		.body = connection->body ? connection->body : "",
 		.body_bytes = connection->body_bytes,
 		.uid = client_uid(connection->fd),

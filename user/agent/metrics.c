@@ -47,9 +47,19 @@ static void take_snapshot(struct pg_agent *agent, bool reset, struct pg_metrics_
 	pg_agent_shield(agent, &snapshot->shield);
 }
 
-int pg_metrics_write(struct pg_agent *agent, bool reset, char **ret_text, size_t *ret_bytes,
-		     struct pg_error *error)
+static const char *const content_types[] = {
+	[PG_METRICS_OPENMETRICS] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+	[PG_METRICS_TEXT] = "text/plain; version=0.0.4; charset=utf-8",
+};
+
+/*
+ * The exposition at this moment. What cannot be read now (listeners without the capability, say) is
+ * left away: a scrape never fails half. With reset high-water marks begin anew.
+ */
+static int answer_metrics(struct pg_agent *agent, bool reset, const struct pg_http_request *request,
+			  struct pg_http_answer *answer, struct pg_error *error)
 {
+	enum pg_metrics_format format = pg_metrics_format(request->accept);
 	PG_CLEANUP(snapshot_free)
 	struct pg_metrics_snapshot *snapshot = calloc(1, sizeof(*snapshot));
 	PG_FREE char *text = NULL;
@@ -62,26 +72,25 @@ int pg_metrics_write(struct pg_agent *agent, bool reset, char **ret_text, size_t
 	file = open_memstream(&text, &bytes);
 	if (!file)
 		return pg_error_set(error, -ENOMEM, "write the metrics: out of memory");
-	pg_metrics_expose(snapshot, file);
+	pg_metrics_expose(snapshot, format, file);
 	if (fclose(file))
 		return pg_error_set(error, -ENOMEM, "write the metrics: out of memory");
-	*ret_text = TAKE_PTR(text);
-	*ret_bytes = bytes;
+	answer->content_type = content_types[format];
+	answer->body = TAKE_PTR(text);
+	answer->body_bytes = bytes;
 	return 0;
 }
 
 int pg_control_metrics(void *agent, const struct pg_http_request *request,
 		       struct pg_http_answer *answer, struct pg_error *error)
 {
-	answer->content_type = PG_METRICS_CONTENT_TYPE;
-	return pg_metrics_write(agent, false, &answer->body, &answer->body_bytes, error);
+	return answer_metrics(agent, false, request, answer, error);
 }
 
 static int scrape(void *agent, const struct pg_http_request *request, struct pg_http_answer *answer,
 		  struct pg_error *error)
 {
-	answer->content_type = PG_METRICS_CONTENT_TYPE;
-	return pg_metrics_write(agent, true, &answer->body, &answer->body_bytes, error);
+	return answer_metrics(agent, true, request, answer, error);
 }
 
 static int health(void *agent, const struct pg_http_request *request, struct pg_http_answer *answer,

@@ -770,21 +770,41 @@ static const struct family families[] = {
 
 #define FAMILIES (sizeof(families) / sizeof(families[0]))
 
-void pg_metrics_expose(const struct pg_metrics_snapshot *snapshot, FILE *file)
+enum pg_metrics_format pg_metrics_format(const char *accept)
+{
+	return strstr(accept, "text/plain") && !strstr(accept, "openmetrics")
+		       ? PG_METRICS_TEXT
+		       : PG_METRICS_OPENMETRICS;
+}
+
+/* In text a family is named as its samples are, and knows neither infos nor units. */
+static void write_head(FILE *file, const struct family *family, enum pg_metrics_format format)
+{
+	const char *end = format == PG_METRICS_TEXT ? suffix(family) : "";
+	const char *type = family->type;
+
+	if (format == PG_METRICS_TEXT && !strcmp(type, "info"))
+		type = GAUGE;
+	fprintf(file, "# TYPE packgate_%s%s %s\n", family->name, end, type);
+	if (*family->unit && format == PG_METRICS_OPENMETRICS)
+		fprintf(file, "# UNIT packgate_%s %s\n", family->name, family->unit);
+	fprintf(file, "# HELP packgate_%s%s ", family->name, end);
+	write_escaped(file, family->help);
+	fputc('\n', file);
+}
+
+void pg_metrics_expose(const struct pg_metrics_snapshot *snapshot, enum pg_metrics_format format,
+		       FILE *file)
 {
 	struct exposition e = { file, snapshot };
 	const struct family *family;
 
 	for (family = families; family < families + FAMILIES; family++) {
-		fprintf(file, "# TYPE packgate_%s %s\n", family->name, family->type);
-		if (*family->unit)
-			fprintf(file, "# UNIT packgate_%s %s\n", family->name, family->unit);
-		fprintf(file, "# HELP packgate_%s ", family->name);
-		write_escaped(file, family->help);
-		fputc('\n', file);
+		write_head(file, family, format);
 		family->write(&e, family);
 	}
-	fputs("# EOF\n", file);
+	if (format == PG_METRICS_OPENMETRICS)
+		fputs("# EOF\n", file);
 }
 
 /* --- docs/metrics.md ---------------------------------------------------------------------------
@@ -882,7 +902,10 @@ void pg_metrics_write_doc(FILE *file)
 	      "The agent serves OpenMetrics 1.0 at `http://127.0.0.1:9747/metrics` (configuration "
 	      "`metrics: { listen: ... }`)\nand on the control socket at `/v1/metrics`. A scrape "
 	      "reads maps and listeners at that moment.\n`/healthz` answers 200, or 503 with the "
-	      "reasons. No metric has a label per session.\n\n"
+	      "reasons. No metric has a label per session. Who\naccepts `text/plain` and not "
+	      "OpenMetrics gets Prometheus' older text format: `curl -H 'Accept: text/plain' "
+	      ".../metrics "
+	      "|\npromtool check metrics`.\n\n"
 	      "| metric | type | labels | meaning |\n|---|---|---|---|\n",
 	      file);
 	for (family = families; family < families + FAMILIES; family++)

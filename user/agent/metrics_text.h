@@ -26,7 +26,16 @@ struct pg_metrics_snapshot {
 	struct pg_shield_report *shield; /* NULL = not read */
 };
 
-/* Writes the whole exposition, "# EOF" included. */
-void pg_metrics_expose(const struct pg_metrics_snapshot *snapshot, FILE *file);
+enum pg_metrics_format {
+	PG_METRICS_OPENMETRICS, /* 1.0, "# EOF" included */
+	PG_METRICS_TEXT,	/* Prometheus' text format 0.0.4 */
+};
+
+/* What a client with this Accept header ("" for none) gets: text only if it does not take both. */
+enum pg_metrics_format pg_metrics_format(const char *accept);
+
+/* Writes the whole exposition. */
+void pg_metrics_expose(const struct pg_metrics_snapshot *snapshot, enum pg_metrics_format format,
+		       FILE *file);
 
 #endif
