@@ -196,6 +196,8 @@ def check_unconfirmed_ends_with_the_agent(bench):
         expect(bench.has_gate(), "attach --confirm attaches")
         getattr(bench.agent, end)()
         wait_until(lambda: not bench.has_gate(), 3, "the gate to go after " + end)
+        expect(end == "kill" or "was not confirmed and goes" in bench.agent.stderr(), "%s",
+               bench.agent.stderr())
         bench.ended()
     bench.started()
     bench.agent.cli_ok("detach", NAME)

@@ -316,8 +316,12 @@ void pg_interfaces_clean(struct pg_agent *agent)
 
 void pg_interfaces_close(struct pg_agent *agent)
 {
-	for (uint32_t i = 0; i < agent->interface_count; i++)
+	for (uint32_t i = 0; i < agent->interface_count; i++) {
+		if (agent->interfaces[i].confirm_by_ms)
+			pg_info_log("%s: its gate was not confirmed and goes",
+				    agent->interfaces[i].name);
 		pg_gate_close(agent->interfaces[i].gate);
+	}
 }
 
 /* --- requests ----------------------------------------------------------------------------------

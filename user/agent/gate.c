@@ -322,8 +322,9 @@ int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, struct p
 	}
 	if (unused < 0)
 		return pg_error_set(error, -ENOSPC,
-				    "%s: %d interfaces were used by this instance; "
-				    "the counters have no room for more",
+				    "%s: interfaces of %d names were used by this instance, its "
+				    "counters have no room for more: stop the agent, and "
+				    "'packgate detach --all' begins anew",
 				    interface, PG_INTERFACES_MAX);
 	snprintf(maps->shared->interfaces[unused], PG_NAME_MAX, "%s", interface);
 	return unused;
