@@ -270,6 +270,28 @@ def check_names(world):
     expect_equal(reachable, sorted(reachable), "order of the namespaces")
 
 
+def check_odd_names(world):
+    """Whatever `ip netns add` takes: no answer and no scrape breaks, and each keeps a row."""
+    odd = [b"pg\xff\x1b[31m\"x", b"pg\xfe\x1b[31m\"x", b"pg a b", b"pg'$(x)"]
+    before = len(world.ask()["namespaces"])
+    try:
+        for name in odd:
+            subprocess.run([b"ip", b"netns", b"add", name], check=True, timeout=10)
+        rows = [row for row in world.ask()["namespaces"] if row["netns"].startswith("pg")]
+        expect_equal(len(world.ask()["namespaces"]), before + len(odd), "namespaces")
+        names = {row["netns"] for row in rows}
+        expect({'pg??[31m"x', "pg a b", "pg'$(x)"} < names, "names: %r", names)
+        expect_equal(len(names), len(rows), "different names")
+        expect(any(re.match(r'pg\?\?\[31m"x@\d+$', name) for name in names), "%r", names)
+        world.agent.scrape()  # it is decoded as UTF-8
+        expect_equal([row["netns"] for row in world.ask("--netns", "pg a b")["namespaces"]],
+                     ["pg a b"], "--netns")
+        world.agent.cli_ok("listeners", "--explain", "--json")
+    finally:
+        for name in odd:
+            subprocess.run([b"ip", b"netns", b"del", name], check=False, timeout=10)
+
+
 def check_questions(world):
     namespace = world.namespaces[0]
     agent = world.agent
@@ -551,6 +573,7 @@ def check_bound(world):
 CHECKS = (("three namespaces, as ss shows them", check_three_namespaces),
           ("sockets by state", check_sockets_by_state),
           ("names of namespaces", check_names),
+          ("odd names", check_odd_names),
           ("which namespaces are shown", check_questions),
           ("the configuration bounds them", check_configured),
           ("a namespace only a socket keeps", check_hidden),

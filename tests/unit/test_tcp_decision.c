@@ -397,6 +397,31 @@ static void test_lines(void **state)
 	}
 }
 
+/* A line is made to be copied into a shell: a name must not end up as a command. */
+static void test_paths(void **state)
+{
+	static const struct {
+		const char *path, *line;
+	} rows[] = {
+		{ "/run/netns/blue-1.2_3@4", "nsenter --net=/run/netns/blue-1.2_3@4 sysctl -w "
+					     "net.core.somaxconn=4096" },
+		{ "/run/netns/a b", "nsenter --net='/run/netns/a b' sysctl -w "
+				    "net.core.somaxconn=4096" },
+		{ "/run/netns/$(reboot)", "nsenter --net='/run/netns/$(reboot)' sysctl -w "
+					  "net.core.somaxconn=4096" },
+		{ "/run/netns/it's", "" },
+		{ "/run/netns/\033[31m", "" },
+		{ "/run/netns/\xff", "" },
+	};
+	const struct pg_tcp_change change = { PG_TCP_SET_SOMAXCONN, 4096 };
+	char line[PG_TCP_LINE];
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		pg_tcp_print_sysctl(&change, rows[i].path, line);
+		assert_string_equal(line, rows[i].line);
+	}
+}
+
 /* Every outcome is reached by a row, has a word of its own, and counts as its verdict must. */
 static void test_outcomes(void **state)
 {
@@ -426,7 +451,7 @@ int main(void)
 		cmocka_unit_test(test_decisions),    cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_retries),	     cmocka_unit_test(test_advice),
 		cmocka_unit_test(test_advice_helps), cmocka_unit_test(test_lines),
-		cmocka_unit_test(test_outcomes),
+		cmocka_unit_test(test_paths),	     cmocka_unit_test(test_outcomes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -208,20 +208,23 @@ static int collect_own(struct collection *collection, struct pg_error *error)
 	return 0;
 }
 
-static void collect_name(struct collection *collection, int directory, const char *name)
+static void collect_name(struct collection *collection, int directory, const char *file)
 {
+	char name[PG_NETNS_NAME];
 	struct pg_netns *row;
 	struct stat it;
 
 	/* a file that no namespace is mounted on is left behind by a crash */
-	if (strlen(name) >= PG_NETNS_NAME || fstatat(directory, name, &it, 0) ||
+	if (strlen(file) >= PG_NETNS_NAME || fstatat(directory, file, &it, 0) ||
 	    it.st_dev != collection->device)
 		return;
+	strcpy(name, file);
+	pg_make_printable(name);
 	row = row_of(collection, it.st_ino);
 	if (!row || (row->name[0] && strcmp(row->name, name) <= 0))
 		return;
 	strcpy(row->name, name);
-	snprintf(row->path, sizeof(row->path), NAMES "/%.*s", PG_NETNS_NAME - 1, name);
+	snprintf(row->path, sizeof(row->path), NAMES "/%.*s", PG_NETNS_NAME - 1, file);
 }
 
 static void collect_names(struct collection *collection)

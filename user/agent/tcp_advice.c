@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tcp_advice.h"
 
@@ -139,16 +141,31 @@ const char *pg_tcp_setting_word(enum pg_tcp_setting setting)
 	return settings[setting].word;
 }
 
+/* Quotes for a path that a shell would take apart; NULL: no line may hold it. */
+static const char *quotes_for(const char *path)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789/._:@+-";
+	const char *c;
+
+	for (c = path; *c; c++)
+		if (!isprint((unsigned char)*c) || *c == '\'')
+			return NULL;
+	return path[strspn(path, plain)] ? "'" : "";
+}
+
 void pg_tcp_print_sysctl(const struct pg_tcp_change *change, const char *netns_path,
 			 char ret_line[PG_TCP_LINE])
 {
 	const char *sysctl = settings[change->setting].sysctl;
+	const char *quote = netns_path ? quotes_for(netns_path) : "";
 
 	ret_line[0] = '\0';
-	if (sysctl)
-		snprintf(ret_line, PG_TCP_LINE, "%s%s%ssysctl -w %s=%u",
-			 netns_path ? "nsenter --net=" : "", netns_path ? netns_path : "",
-			 netns_path ? " " : "", sysctl, change->value);
+	if (!sysctl || !quote)
+		return;
+	snprintf(ret_line, PG_TCP_LINE, "%s%s%s%s%ssysctl -w %s=%u",
+		 netns_path ? "nsenter --net=" : "", quote, netns_path ? netns_path : "", quote,
+		 netns_path ? " " : "", sysctl, change->value);
 }
 
 void pg_tcp_print_listen(const struct pg_tcp_change *change, char ret_line[PG_TCP_LINE])
