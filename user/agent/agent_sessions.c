@@ -10,6 +10,7 @@
 #include "agent_internal.h"
 #include "cleanup.h"
 #include "log.h"
+#include "saved_window.h"
 
 #define LIST_SLOTS 4096 /* slots a worker lists at a time, so that it goes on receiving */
 
@@ -502,10 +503,7 @@ static bool take_saved(const struct pg_store_session *row, struct pg_session_add
 {
 	struct pg_saved_window saved;
 
-	if (!row->window || row->window_bytes != sizeof(saved))
-		return false;
-	memcpy(&saved, row->window, sizeof(saved));
-	if (saved.size != sizeof(saved))
+	if (!row->window || pg_saved_window_unpack(row->window, row->window_bytes, &saved))
 		return false;
 	add->saved = true;
 	add->highest = saved.highest;
@@ -687,8 +685,9 @@ int pg_sessions_restore(struct pg_agent *agent, struct pg_error *error)
 
 void pg_sessions_save(struct pg_agent *agent)
 {
+	struct pg_saved_window saved = { 0 };
+	uint8_t blob[PG_SAVED_WINDOW_BYTES];
 	struct pg_error error;
-	struct pg_saved_window saved = { .size = sizeof(saved) };
 
 	for (uint32_t slot = 0; slot < agent->table->slots; slot++) {
 		const struct pg_session *line = &agent->maps->sessions[slot];
@@ -700,8 +699,8 @@ void pg_sessions_save(struct pg_agent *agent)
 		saved.opened = agent->maps->opened[slot];
 		if (saved.window.sent_time_ms < agent->maps->acks[slot].sent_time_ms)
 			saved.window.sent_time_ms = agent->maps->acks[slot].sent_time_ms;
-		pg_store_save_window(agent->store, PG_HANDLE_STORED(saved.window.handle), &saved,
-				     sizeof(saved));
+		pg_store_save_window(agent->store, PG_HANDLE_STORED(saved.window.handle), blob,
+				     pg_saved_window_pack(&saved, blob));
 	}
 	if (pg_store_mark_clean(agent->store, &error))
 		pg_warning_log("the stop is not marked clean: %s", error.text);

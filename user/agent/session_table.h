@@ -118,14 +118,6 @@ struct pg_session_add {
 	struct pg_opened opened;
 };
 
-/* What a clean stop keeps of a session, should the pins be lost: a blob of the store. */
-struct pg_saved_window {
-	uint32_t size; /* of this struct: another build's is not taken */
-	uint32_t highest;
-	struct pg_window window;
-	struct pg_opened opened;
-};
-
 /*
  * Writes a session's line so that the gate sees it whole: everything else first, its id last. The
  * slot is free; its window and opened ids are zeroed, or set to what was saved, before.
