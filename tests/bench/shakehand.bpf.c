@@ -41,7 +41,7 @@ static __always_inline __u16 fold(__u64 sum)
 	return ~sum;
 }
 
-/* Words of 32 bits do for a sum of such of 16. */
+/* A sum of 16-bit words may be taken over 32-bit ones. */
 static __always_inline void write_udp(__u8 *udp, const struct shakehand_template *form,
 				      __u32 source, __u32 n)
 {

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
-"""A flood of spoofed shakehands from the live-frame generator, and what CPU others have meanwhile.
-
-The interfaces of the lab get NAPI threads: without them, what the gate does in softirqs would be
-counted for whichever process it interrupts, the agent for one.
-"""
+"""A flood of spoofed shakehands from the live-frame generator, and what CPU others have meanwhile."""
 
 import json
 import os
@@ -18,7 +14,10 @@ SECONDS_MAX = 120  # the flood ends by itself, whatever happens
 
 
 def thread_napi(lab):
-    """NAPI of both ends of the veth runs in threads of its own; XDP or GRO must be on."""
+    """NAPI of both ends of the veth runs in threads of its own; XDP or GRO must be on.
+
+    Without, what softirqs do is counted for whichever process they interrupt, the agent for one.
+    """
     for namespace, interface in ((lab.client, lab.client_if), (lab.server, lab.server_if)):
         run("nsenter", "--net=/run/netns/" + namespace, "unshare", "--mount", "sh", "-c",
             THREADED % interface)
@@ -76,7 +75,9 @@ class ShakehandFlood:
         return self
 
     def __exit__(self, *_):
-        self.end()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
     def counts(self):
         """What was sent and answered up to now."""
@@ -89,4 +90,5 @@ class ShakehandFlood:
     def end(self):
         """What was sent and answered in all."""
         out, _ = self.process.communicate(timeout=20)
-        return json.loads(out) if out else {}
+        expect(self.process.returncode == 0, "the flood failed: exit %d", self.process.returncode)
+        return json.loads(out)
