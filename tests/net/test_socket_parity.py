@@ -37,6 +37,7 @@ class Side:
 
     def __init__(self, lab, limits, **more):
         self.lab, self.sent, self.more = lab, 0, dict(more, limits=limits)
+        self.known = set()  # addresses that the server can answer
         lab.__enter__()
         self.agent = lab.agent({})
         done = self.agent.packgate("keygen", self.agent.path("server.key"))
@@ -55,7 +56,8 @@ class Side:
         ends = packed(source), packed(where.target)
         body = udp(*ends, sport, where.port, payload)
         kind, build = (ETH_P_IPV6, ipv6) if where.ipv6 else (ETH_P_IPV4, ipv4)
-        self.lab.peer_address(source)
+        if source not in self.known:
+            self.known.add(self.lab.peer_address(source))
         self.wire.send(ethernet(self.lab.server_mac, self.lab.client_mac, kind,
                                 build(*ends, body)))
         self.sent += 1
