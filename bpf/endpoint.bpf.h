@@ -71,9 +71,19 @@ static __always_inline enum step step_shield(struct pkt *pkt)
 {
 	int verdict = shield(pkt->ctx, &pkt->route);
 
+	if (verdict == SHIELD_CHECK)
+		verdict = check_ack(&pkt->route);
 	if (verdict < 0)
 		return refuse(pkt, -verdict);
-	return verdict == SHIELD_PASS ? PASS : verdict == SHIELD_ANSWER ? SYN_COOKIE : ABORT;
+	if (verdict == SHIELD_PASS)
+		return PASS;
+	switch (answer_syn(pkt->ctx, &pkt->route)) {
+	case SENT:
+		return SYN_COOKIE;
+	case NOT_SENT:
+		return PASS;
+	}
+	return ABORT;
 }
 
 static __always_inline enum step step_endpoint(struct pkt *pkt)

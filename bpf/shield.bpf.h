@@ -2,69 +2,62 @@
 #ifndef PG_SHIELD_BPF_H
 #define PG_SHIELD_BPF_H
 
-#include "config.bpf.h"
-#include "shield_maps.bpf.h"
-#include "shield_socket.bpf.h"
-#include "syn_ack.bpf.h"
+#include "limits.bpf.h"
+#include "shield_answer.bpf.h"
+#include "shield_tuples.bpf.h"
 
 /*
  * The step for TCP to a port that has a shield. A socket that is no listener (a connection, one
  * that waits, one whose SYN the kernel has queued) has its segments passed; a SYN is answered by a
  * cookie; what else reaches the listener must bring one back.
+ *
+ * To look a socket up is the dearest part of a SYN. So of a flood only every PG_SHIELD_FRESH-th SYN
+ * of a tick is looked up; between them the listener is taken to be as it was found, and a SYN whose
+ * tuple has no mark (pg_shield_marks) to be for it.
  */
-
-#define TIME_BITS   63 /* of TSval, in which the kernel's cookie has its options */
-#define TIME_SACK   0x10
-#define MSS_MARGIN4 40 /* of the MTU */
-#define MSS_MARGIN6 60
 
 enum shield_verdict { /* or a negative enum pg_drop */
 		      SHIELD_PASS = 0,
-		      SHIELD_ANSWER,
-		      SHIELD_SPOILED, /* aborted: the frame is no longer what it was */
+		      SHIELD_ANSWER, /* by answer_syn() */
+		      SHIELD_CHECK,  /* by check_ack() */
 };
-
-enum segment_kind {
-	SEGMENT_SYN,
-	SEGMENT_ACK,   /* everything that only a connection may send */
-	SEGMENT_UNFIT, /* cannot be read or answered */
-	SEGMENT_OTHER, /* passes */
-};
-
-/* What a segment says of itself. */
-struct facts {
-	__u32 kind; /* enum segment_kind */
-	__u32 sequence, acked;
-};
-
-/* Of the segment at hand; kept out of the stack, which the gate and this step fill together. */
-struct work {
-	struct facts facts;
-	struct pg_option_walk options; /* of a SYN */
-	struct bpf_sock_tuple tuple;
-	struct listener listener;
-	struct syn_ack answer;
-	struct syn_ack_words header; /* the answer as it is sent */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct work);
-} pg_shield_work SEC(".maps");
 
 struct segment {
 	struct xdp_md *ctx;
 	const struct route *route;
 	const struct pg_shield *shield;
-	struct pg_shield_state *state;
 	const struct pg_shield_env *env;
+	struct pg_shield_state *state;
 	struct work *work;
-	__u64 now_ns;
-	__u32 index; /* of the shield */
-	__u32 way;
+	struct memo *memo;
 };
+
+static __always_inline enum pg_shield_way way_of(const struct pg_shield_env *env)
+{
+	return env->way[interface_slot & (PG_INTERFACES_MAX - 1)];
+}
+
+static __always_inline struct pg_shield_counts *counts_of(const struct route *route)
+{
+	__u32 index = route->endpoint;
+
+	return bpf_map_lookup_elem(&pg_shield_count, &index);
+}
+
+#define COUNT(segment, field)                                                  \
+	do {                                                                   \
+		struct pg_shield_counts *counts = counts_of((segment)->route); \
+		if (counts)                                                    \
+			counts->field++;                                       \
+	} while (0)
+
+static __always_inline void tell(const struct segment *segment)
+{
+	struct pg_shield_counts *counts = counts_of(segment->route);
+
+	if (counts)
+		pg_shield_tell(segment->state, counts);
+}
 
 /* A source that no answer could reach: nothing, loopback, multicast, broadcast. */
 static __always_inline bool source_is_bogus(const struct route *route)
@@ -116,11 +109,13 @@ __noinline int read_segment(struct xdp_md *ctx, const struct route *route, struc
 		return 0;
 	tcp = tcp_header(ctx, route);
 	ret_work->facts.kind = SEGMENT_UNFIT;
+	ret_work->facts.opens = 0;
 	if (route->fault || !route->plain || !tcp || (const void *)(eth + 1) > end ||
 	    tcp->doff < 5 || tcp->doff * 4u > route->payload_bytes)
 		return 0;
 	ret_work->facts.sequence = pg_be32(tcp->seq);
 	ret_work->facts.acked = pg_be32(tcp->ack_seq);
+	ret_work->facts.opens = tcp->syn;
 	ret_work->facts.kind = kind_of(tcp, eth, route);
 	if (ret_work->facts.kind == SEGMENT_SYN)
 		read_options(tcp, end, &ret_work->options);
@@ -136,8 +131,8 @@ static __always_inline void log_switch(const struct segment *segment, __u32 acti
 
 	if (!entry)
 		return;
-	entry->time_ns = segment->now_ns;
-	entry->index = segment->index;
+	entry->time_ns = segment->memo->now_ns;
+	entry->index = segment->route->endpoint;
 	entry->active = active;
 	entry->syn_queue = segment->state->syn_queue;
 	entry->syn_limit = segment->state->syn_limit;
@@ -147,8 +142,9 @@ static __always_inline void log_switch(const struct segment *segment, __u32 acti
 /* Whether this SYN is to be answered by a cookie; an automatic shield switches here. */
 static __always_inline bool is_active(const struct segment *segment)
 {
-	const struct listener *listener = &segment->work->listener;
+	const struct listener *listener = &segment->memo->listener;
 	struct pg_shield_state *state = segment->state;
+	__u64 now_ns = segment->memo->now_ns;
 	__u32 from, below;
 
 	state->syn_queue = listener->syn_queue;
@@ -161,14 +157,14 @@ static __always_inline bool is_active(const struct segment *segment)
 	if (!state->active) {
 		if (listener->syn_queue < from)
 			return false;
-		if (pg_shield_turn(state, segment->now_ns, 1))
+		if (pg_shield_turn(state, now_ns, 1))
 			log_switch(segment, 1);
 		return true;
 	}
-	state->syn_ns = segment->now_ns;
-	if (!pg_shield_calm(state, segment->now_ns, below) || listener->syn_queue >= below)
+	state->syn_ns = now_ns;
+	if (!pg_shield_calm(state, now_ns, below) || listener->syn_queue >= below)
 		return true;
-	if (pg_shield_turn(state, segment->now_ns, 0))
+	if (pg_shield_turn(state, now_ns, 0))
 		log_switch(segment, 0);
 	return false;
 }
@@ -176,216 +172,151 @@ static __always_inline bool is_active(const struct segment *segment)
 /* --- a SYN -------------------------------------------------------------------------------------
  */
 
+static __always_inline int refuse_full(const struct segment *segment)
+{
+	COUNT(segment, full);
+	return -PG_DROP_SHIELD_FULL;
+}
+
 /*
- * The helper wants the header's length as a constant: one call for each. Returns the cookie, or a
- * negative errno: the kernel would queue this SYN (-ENOENT), or sends no cookies.
+ * What was found of the listener may stand for the next SYNs: not where each tuple has a listener
+ * of its own, nor where the cookie depends on what the helper without a socket does not see.
  */
-static __always_inline __s64 kernel_cookie(void *sk, void *ip, __u32 ip_bytes, struct tcphdr *tcp,
-					   const void *end)
+static __always_inline void remember(const struct segment *segment, enum known known)
 {
-#define WITH_WORDS(words)                                \
-	case words:                                      \
-		if ((const void *)tcp + (words)*4 > end) \
-			return -1;                       \
-		return bpf_tcp_gen_syncookie(sk, ip, ip_bytes, tcp, (words)*4);
-	if ((const void *)(tcp + 1) > end)
-		return -1;
-	switch (tcp->doff) {
-		WITH_WORDS(5)
-		WITH_WORDS(6)
-		WITH_WORDS(7)
-		WITH_WORDS(8)
-		WITH_WORDS(9)
-		WITH_WORDS(10)
-		WITH_WORDS(11)
-		WITH_WORDS(12)
-		WITH_WORDS(13)
-		WITH_WORDS(14)
-		WITH_WORDS(15)
-	}
-#undef WITH_WORDS
-	return -1;
-}
+	const struct listener *listener = &segment->memo->listener;
 
-/* Where the IP header starts; plain headers only. */
-static __always_inline __u64 ip_offset(const struct route *route, __u32 ip_bytes)
-{
-	__u64 at = route->payload_offset - ip_bytes;
-
-	if (at > IP_AT_MAX)
-		at = IP_AT_MAX;
-	return at;
-}
-
-static __always_inline __s64 ask_kernel(const struct segment *segment, void *sk, __u32 ip_bytes)
-{
-	void *data = (void *)(long)segment->ctx->data, *end = (void *)(long)segment->ctx->data_end;
-	void *ip = data + ip_offset(segment->route, ip_bytes);
-
-	return kernel_cookie(sk, ip, ip_bytes, ip + ip_bytes, end);
-}
-
-/* What only timestamps can carry is left away without them. */
-static __always_inline void limit_to_kernel(const struct listener *listener,
-					    const struct pg_tcp_options *asked,
-					    struct syn_ack *answer)
-{
-	__u32 bits, now_ms = answer->time;
-
-	answer->timed &= listener->timestamps == TIMESTAMPS_PLAIN;
-	answer->sack &= answer->timed;
-	if (!answer->timed || listener->locked)
-		answer->scale = PG_SHIELD_NO_SCALE;
-	bits = answer->scale == PG_SHIELD_NO_SCALE ? PG_SHIELD_NO_SCALE : asked->base.scale;
-	answer->time = (now_ms & ~TIME_BITS) | bits | (answer->sack ? TIME_SACK : 0);
-	if (answer->time > now_ms)
-		answer->time -= TIME_BITS + 1;
-}
-
-/* A global function: the verifier walks it once. Fills all of the answer but the cookie. */
-__noinline int offer(const struct route *route, __u64 now_ns, struct work *work)
-{
-	const struct pg_shield_env *env = shield_env();
-	const struct listener *listener;
-	const struct pg_tcp_options *asked;
-	__u32 margin, mtu, space;
-	struct syn_ack *answer;
-
-	if (!route || !work || !env)
-		return 0;
-	asked = &work->options.found;
-	answer = &work->answer;
-	listener = &work->listener;
-	margin = route->family == 4 ? MSS_MARGIN4 : MSS_MARGIN6;
-	mtu = env->mtu[interface_slot & (PG_INTERFACES_MAX - 1)];
-	space = listener->space;
-	if (listener->locked && space > 2u * listener->window)
-		space = 2u * listener->window;
-	answer->acked = work->facts.sequence + 1;
-	answer->mss = mtu > margin ? mtu - margin : MSS_DEFAULT_V4;
-	answer->window = listener->window;
-	answer->timed = asked->timed && listener->timestamps;
-	answer->sack = asked->base.sack && listener->sack;
-	answer->scale = asked->base.scale != PG_SHIELD_NO_SCALE && listener->scaling
-				? scale_for(space)
-				: PG_SHIELD_NO_SCALE;
-	answer->time = now_ns / NS_PER_MS;
-	answer->echo = asked->time;
-	if (env->way[interface_slot & (PG_INTERFACES_MAX - 1)] == PG_SHIELD_WAY_KERNEL)
-		limit_to_kernel(listener, asked, answer);
-	return 0;
+	if (!listener->alone || (way_of(segment->env) == PG_SHIELD_WAY_KERNEL && listener->own_mss))
+		return;
+	segment->memo->target[0] = segment->route->target[0];
+	segment->memo->target[1] = segment->route->target[1];
+	segment->memo->known = known;
 }
 
 /* SHIELD_ANSWER where a cookie is due; the kernel's is made here, where the listener is held. */
-static __always_inline int judge_syn(struct segment *segment, void *sk)
+static __always_inline int judge_syn(const struct segment *segment, void *sk)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-	__s64 cookie;
+	__s64 cookie = 0;
 
 	if (!tcp)
 		return SHIELD_PASS;
-	read_listener(tcp, segment->env->window_max, &segment->work->listener);
+	segment->memo->known = KNOWN_NOTHING;
+	read_listener(tcp, segment->env->window_max, &segment->memo->listener);
+	tell(segment);
 	if (!is_active(segment))
 		return SHIELD_PASS;
-	if (segment->work->listener.full) {
-		__sync_fetch_and_add(&segment->state->full, 1);
-		return -PG_DROP_SHIELD_FULL;
+	if (segment->memo->listener.full) {
+		remember(segment, KNOWN_FULL);
+		return refuse_full(segment);
 	}
-	if (segment->way == PG_SHIELD_WAY_OWN)
-		return SHIELD_ANSWER;
-	cookie = segment->route->family == 4 ? ask_kernel(segment, sk, sizeof(struct iphdr))
-					     : ask_kernel(segment, sk, sizeof(struct ipv6hdr));
-	segment->work->answer.cookie = cookie;
-	return cookie < 0 ? SHIELD_PASS : SHIELD_ANSWER;
-}
-
-static __always_inline void make_cookie(struct segment *segment)
-{
-	const struct syn_ack *answer = &segment->work->answer;
-	const struct pg_tcp_options *asked = &segment->work->options.found;
-	__u32 slot = pg_shield_slot(segment->now_ns);
-	struct pg_shield_options kept = {
-		.mss = asked->base.mss ? asked->base.mss : MSS_DEFAULT_V4,
-		.sack = answer->sack,
-		.scale = answer->scale == PG_SHIELD_NO_SCALE ? PG_SHIELD_NO_SCALE
-							     : asked->base.scale,
-	};
-
-	segment->work->answer.cookie =
-		own_cookie(segment->route, &kept, segment->work->facts.sequence, slot);
-	if (segment->state->last_slot != slot + 1)
-		segment->state->last_slot = slot + 1;
-}
-
-static __always_inline int answer_syn(struct segment *segment)
-{
-	struct work *work = segment->work;
-	__u32 bytes;
-
-	offer(segment->route, segment->now_ns, work);
-	if (segment->way == PG_SHIELD_WAY_OWN)
-		make_cookie(segment);
-	bytes = build_syn_ack(segment->route, &work->answer, &work->header);
-	switch (send_syn_ack(segment->ctx, segment->route, &work->header, bytes)) {
-	case SENT:
-		__sync_fetch_and_add(&segment->state->cookies, 1);
-		return SHIELD_ANSWER;
-	case NOT_SENT:
+	if (way_of(segment->env) == PG_SHIELD_WAY_KERNEL)
+		cookie = kernel_cookie(segment->ctx, segment->route, sk);
+	if (cookie < 0)
 		return SHIELD_PASS;
-	}
-	return SHIELD_SPOILED;
+	segment->work->cookie = cookie;
+	remember(segment, KNOWN_DUE);
+	return SHIELD_ANSWER;
+}
+
+static __always_inline enum known recall(const struct segment *segment)
+{
+	struct memo *memo = segment->memo;
+
+	memo->syns++;
+	if (!memo->known || memo->syns < PG_SHIELD_FRESH || !(memo->syns % PG_SHIELD_FRESH) ||
+	    memo->target[0] != segment->route->target[0] ||
+	    memo->target[1] != segment->route->target[1])
+		return KNOWN_NOTHING;
+	if (segment->shield->mode != PG_SHIELD_ON && !segment->state->active &&
+	    !memo->listener.never_queues)
+		return KNOWN_NOTHING;
+	return may_have_socket(segment->env, segment->route) ? KNOWN_NOTHING : memo->known;
+}
+
+/* As judge_syn(), without the listener. */
+static __always_inline int judge_again(const struct segment *segment, enum known known)
+{
+	__s64 cookie = 0;
+
+	if (known == KNOWN_FULL)
+		return refuse_full(segment);
+	if (way_of(segment->env) == PG_SHIELD_WAY_KERNEL)
+		cookie = kernel_cookie_again(segment->ctx, segment->route);
+	segment->work->cookie = cookie;
+	return cookie < 0 ? SHIELD_PASS : SHIELD_ANSWER;
 }
 
 /* --- an ACK ------------------------------------------------------------------------------------
  */
 
-static __always_inline bool kernel_takes(const struct segment *segment, void *sk, __u32 ip_bytes)
+static __always_inline void accept(const struct segment *segment)
 {
-	void *data = (void *)(long)segment->ctx->data, *end = (void *)(long)segment->ctx->data_end;
-	void *ip = data + ip_offset(segment->route, ip_bytes);
-	struct tcphdr *tcp = ip + ip_bytes;
-
-	return (const void *)(tcp + 1) <= end &&
-	       !bpf_tcp_check_syncookie(sk, ip, ip_bytes, tcp, sizeof(*tcp));
+	segment->work->facts.opens = 1;
+	COUNT(segment, accepted);
+	tell(segment);
 }
 
-/* The kernel's own cookies are taken in either way: it may have sent some before. */
+/*
+ * The kernel's own cookies are taken in either way: it may have sent some before. Asking it first
+ * is cheap where it has not.
+ */
 static __always_inline int judge_ack(const struct segment *segment, void *sk)
 {
-	__u32 slot = pg_shield_slot(segment->now_ns);
-	struct pg_shield_options kept = {};
-	bool good;
-
-	good = segment->way == PG_SHIELD_WAY_OWN &&
-	       own_check(segment->route, segment->work->facts.sequence, segment->work->facts.acked,
-			 slot, &kept);
-	if (!good)
-		good = segment->route->family == 4
-			       ? kernel_takes(segment, sk, sizeof(struct iphdr))
-			       : kernel_takes(segment, sk, sizeof(struct ipv6hdr));
-	if (good) {
-		__sync_fetch_and_add(&segment->state->accepted, 1);
+	if (kernel_takes(segment->ctx, segment->route, sk)) {
+		accept(segment);
 		return SHIELD_PASS;
 	}
-	__sync_fetch_and_add(&segment->state->refused, 1);
+	if (way_of(segment->env) == PG_SHIELD_WAY_OWN)
+		return SHIELD_CHECK;
+	COUNT(segment, refused);
 	return -PG_DROP_SHIELD_ACK;
+}
+
+/*
+ * Whether an ACK brings back a cookie of the gate, after shield() has said so; route->endpoint is
+ * the shield. A global function, called by the gate: under shield() the stack has no room. Returns
+ * SHIELD_PASS or a negative enum pg_drop.
+ */
+__noinline int check_ack(const struct route *route)
+{
+	struct segment segment = { .route = route, .env = shield_env(), .work = shield_work() };
+	struct pg_shield_options kept = {};
+	const struct memo *memo;
+	__u32 index;
+
+	if (!route || !segment.work || !segment.env)
+		return SHIELD_PASS;
+	index = route->endpoint;
+	memo = bpf_map_lookup_elem(&pg_shield_memo, &index);
+	segment.state = bpf_map_lookup_elem(&pg_shield_state, &index);
+	if (!memo || !segment.state)
+		return SHIELD_PASS;
+	if (!own_check(route, segment.work->facts.sequence, segment.work->facts.acked,
+		       pg_shield_slot(memo->now_ns), &kept)) {
+		COUNT(&segment, refused);
+		return -PG_DROP_SHIELD_ACK;
+	}
+	accept(&segment);
+	mark_tuple(segment.env, route);
+	return SHIELD_PASS;
 }
 
 /* --- the step ----------------------------------------------------------------------------------
  */
 
-static __always_inline int judge(struct segment *segment, void *sk)
+static __always_inline int judge(const struct segment *segment, void *sk)
 {
 	if (segment->work->facts.kind == SEGMENT_SYN)
 		return judge_syn(segment, sk);
 	if (segment->work->facts.kind == SEGMENT_ACK)
 		return judge_ack(segment, sk);
-	__sync_fetch_and_add(&segment->state->unfit, 1);
+	COUNT(segment, unfit);
 	return -PG_DROP_SHIELD_SYN;
 }
 
 /* SHIELD_PASS unless the segment reaches a listener. */
-static __always_inline int look_up(struct segment *segment)
+static __always_inline int look_up(const struct segment *segment)
 {
 	struct bpf_sock_tuple *tuple = &segment->work->tuple;
 	__u32 bytes = flow_tuple(segment->route, tuple);
@@ -406,42 +337,80 @@ static __always_inline int look_up(struct segment *segment)
 	return verdict;
 }
 
-/* Whether there is a shield that is not off, on an interface that can make cookies. */
-static __always_inline bool find_all(struct segment *segment)
+/*
+ * Whether there is a shield that is not off, on an interface that can make cookies; then its index
+ * is in route->endpoint.
+ */
+static __always_inline bool find_all(struct segment *segment, struct route *route)
 {
-	__u32 zero = 0;
+	__u32 index = route->endpoint;
 
-	segment->index = segment->route->endpoint;
-	segment->shield = find_shield(segment->route, &segment->index);
-	segment->state = bpf_map_lookup_elem(&pg_shield_state, &segment->index);
+	segment->shield = find_shield(route, &index);
 	segment->env = shield_env();
-	segment->work = bpf_map_lookup_elem(&pg_shield_work, &zero);
-	if (!segment->shield || !segment->state || !segment->env || !segment->work)
+	if (!segment->shield || segment->shield->mode == PG_SHIELD_OFF || !segment->env ||
+	    way_of(segment->env) == PG_SHIELD_WAY_NONE)
 		return false;
-	segment->way = segment->env->way[interface_slot & (PG_INTERFACES_MAX - 1)];
-	return segment->way != PG_SHIELD_WAY_NONE && segment->shield->mode != PG_SHIELD_OFF;
+	route->endpoint = index;
+	segment->state = bpf_map_lookup_elem(&pg_shield_state, &index);
+	segment->memo = bpf_map_lookup_elem(&pg_shield_memo, &index);
+	segment->work = shield_work();
+	return segment->state && segment->memo && segment->work;
+}
+
+static __always_inline void tell_time(struct memo *memo)
+{
+	__u32 tick = tick_now();
+
+	if (memo->tick == tick && memo->now_ns)
+		return;
+	memo->tick = tick;
+	memo->now_ns = bpf_ktime_get_coarse_ns();
+	memo->now_ms = memo->now_ns / NS_PER_MS;
+	memo->syns = 0;
+	memo->known = KNOWN_NOTHING;
+}
+
+static __always_inline int take_syn(const struct segment *segment)
+{
+	enum known known = recall(segment);
+	__u32 slot = pg_shield_slot(segment->memo->now_ns) + 1;
+
+	/* TC ingress looks for cookies of this slot from here on */
+	if (way_of(segment->env) == PG_SHIELD_WAY_OWN && segment->state->last_slot != slot)
+		segment->state->last_slot = slot;
+	return known ? judge_again(segment, known) : look_up(segment);
+}
+
+static __always_inline int take(const struct segment *segment)
+{
+	__u32 kind = segment->work->facts.kind;
+
+	if (kind == SEGMENT_OTHER)
+		return SHIELD_PASS;
+	if (kind != SEGMENT_SYN && segment->shield->mode == PG_SHIELD_AUTO &&
+	    !segment->state->active)
+		return SHIELD_PASS;
+	tell_time(segment->memo);
+	return kind == SEGMENT_SYN ? take_syn(segment) : look_up(segment);
 }
 
 /*
  * A global function: the verifier walks it once. route->endpoint is the index of the port's first
- * shield. Returns an enum shield_verdict or a negative enum pg_drop.
+ * shield, and then of the one that is meant. Returns an enum shield_verdict or a negative enum
+ * pg_drop.
  */
-__noinline int shield(struct xdp_md *ctx, const struct route *route)
+__noinline int shield(struct xdp_md *ctx, struct route *route)
 {
 	struct segment segment = { .ctx = ctx, .route = route };
 	int verdict;
 
-	if (!route || !find_all(&segment))
+	if (!route || !find_all(&segment, route))
 		return SHIELD_PASS;
 	read_segment(ctx, route, segment.work);
-	if (segment.work->facts.kind == SEGMENT_OTHER)
-		return SHIELD_PASS;
-	if (segment.work->facts.kind != SEGMENT_SYN && segment.shield->mode == PG_SHIELD_AUTO &&
-	    !segment.state->active)
-		return SHIELD_PASS;
-	segment.now_ns = bpf_ktime_get_coarse_ns();
-	verdict = look_up(&segment);
-	return verdict == SHIELD_ANSWER ? answer_syn(&segment) : verdict;
+	verdict = take(&segment);
+	if (verdict == SHIELD_PASS && segment.work->facts.opens)
+		mark_tuple(segment.env, route);
+	return verdict;
 }
 
 #endif

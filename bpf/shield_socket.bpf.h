@@ -47,6 +47,7 @@ typedef struct {
 
 struct sock_common {
 	possible_net_t skc_net;
+	unsigned char skc_reuseport : 1;
 };
 
 struct sock {
@@ -70,47 +71,30 @@ struct inet_connection_sock {
 	struct request_sock_queue icsk_accept_queue;
 };
 
+struct tcp_options_received {
+	__u16 user_mss;
+};
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 window_clamp;
+	struct tcp_options_received rx_opt;
 };
 
 #pragma clang attribute pop
 
 struct listener {
 	__u32 syn_queue, syn_limit;
-	__u32 space;			/* the largest receive window the kernel may open here */
 	__u16 window;			/* the first one, for the SYN-ACK */
+	__u8 scale;			/* of the largest window the kernel may open here */
 	__u8 full;			/* the accept queue */
 	__u8 locked;			/* SO_RCVBUF is set */
 	__u8 never_queues;		/* the kernel answers every SYN by a cookie itself */
 	__u8 scaling, sack, timestamps; /* the sysctls */
+	__u8 alone;			/* no SO_REUSEPORT: its port and address have no other */
+	__u8 own_mss;			/* TCP_MAXSEG is set */
+	__u8 reserved;
 };
-
-static __always_inline void read_listener(struct tcp_sock *tcp, __u32 window_max,
-					  struct listener *ret_listener)
-{
-	struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
-	struct net *net = sk->__sk_common.skc_net.net;
-	__u32 limit = sk->sk_max_ack_backlog, half = (__u32)sk->sk_rcvbuf / 2, clamp;
-
-	ret_listener->never_queues = net->ipv4.sysctl_tcp_syncookies == COOKIES_ALWAYS;
-	ret_listener->syn_queue = tcp->inet_conn.icsk_accept_queue.qlen.counter;
-	ret_listener->syn_limit = pg_tcpq_syn_limit(limit, net->ipv4.sysctl_tcp_syncookies,
-						    net->ipv4.sysctl_max_syn_backlog);
-	ret_listener->full = sk->sk_ack_backlog > limit;
-	ret_listener->locked = !!(BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & RCVBUF_LOCK);
-	ret_listener->window = half < WINDOW_MAX ? half : WINDOW_MAX;
-	ret_listener->space = net->ipv4.sysctl_tcp_rmem[2];
-	if (ret_listener->space < window_max)
-		ret_listener->space = window_max;
-	clamp = tcp->window_clamp;
-	if (clamp && ret_listener->space > clamp)
-		ret_listener->space = clamp;
-	ret_listener->scaling = net->ipv4.sysctl_tcp_window_scaling;
-	ret_listener->sack = net->ipv4.sysctl_tcp_sack;
-	ret_listener->timestamps = net->ipv4.sysctl_tcp_timestamps;
-}
 
 /*
  * The scale that tcp_select_initial_window() would take for this space. Without a branch: each
@@ -129,6 +113,49 @@ static __always_inline __u8 scale_for(__u64 space)
 	return scale;
 }
 
+static __always_inline __u32 lesser(__u32 a, __u32 b)
+{
+	return a < b ? a : b;
+}
+
+static __always_inline void read_window(struct tcp_sock *tcp, __u32 window_max,
+					struct listener *ret_listener)
+{
+	struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
+	__u32 space = sk->__sk_common.skc_net.net->ipv4.sysctl_tcp_rmem[2];
+	__u32 clamp = tcp->window_clamp;
+
+	ret_listener->locked = !!(BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & RCVBUF_LOCK);
+	ret_listener->window = lesser((__u32)sk->sk_rcvbuf / 2, WINDOW_MAX);
+	if (space < window_max)
+		space = window_max;
+	if (clamp)
+		space = lesser(space, clamp);
+	if (ret_listener->locked)
+		space = lesser(space, 2u * ret_listener->window);
+	ret_listener->scale = scale_for(space);
+}
+
+static __always_inline void read_listener(struct tcp_sock *tcp, __u32 window_max,
+					  struct listener *ret_listener)
+{
+	struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
+	struct net *net = sk->__sk_common.skc_net.net;
+	__u32 limit = sk->sk_max_ack_backlog;
+
+	ret_listener->never_queues = net->ipv4.sysctl_tcp_syncookies == COOKIES_ALWAYS;
+	ret_listener->syn_queue = tcp->inet_conn.icsk_accept_queue.qlen.counter;
+	ret_listener->syn_limit = pg_tcpq_syn_limit(limit, net->ipv4.sysctl_tcp_syncookies,
+						    net->ipv4.sysctl_max_syn_backlog);
+	ret_listener->full = sk->sk_ack_backlog > limit;
+	ret_listener->scaling = net->ipv4.sysctl_tcp_window_scaling;
+	ret_listener->sack = net->ipv4.sysctl_tcp_sack;
+	ret_listener->timestamps = net->ipv4.sysctl_tcp_timestamps;
+	ret_listener->alone = !BPF_CORE_READ_BITFIELD(&sk->__sk_common, skc_reuseport);
+	ret_listener->own_mss = tcp->rx_opt.user_mss != 0;
+	read_window(tcp, window_max, ret_listener);
+}
+
 static __always_inline __u32 flow_tuple(const struct route *route, struct bpf_sock_tuple *tuple)
 {
 	if (route->family == 4) {
@@ -145,7 +172,7 @@ static __always_inline __u32 flow_tuple(const struct route *route, struct bpf_so
 	return sizeof(tuple->ipv6);
 }
 
-/* --- the own cookie: global functions, which the verifier walks once --------------------------
+/* --- the own cookie ----------------------------------------------------------------------------
  */
 
 static __always_inline void flow_of(const struct route *route, __u32 sequence,
@@ -162,20 +189,10 @@ static __always_inline void flow_of(const struct route *route, __u32 sequence,
 	ret_flow->family = route->family;
 }
 
-/* The cookie for a SYN, in the low 32 bits. */
-__noinline __u64 own_cookie(const struct route *route, const struct pg_shield_options *options,
-			    __u32 sequence, __u32 slot)
-{
-	const struct pg_shield_env *env = shield_env();
-	struct pg_shield_flow flow;
-
-	if (!route || !options || !env)
-		return 0;
-	flow_of(route, sequence, &flow);
-	return pg_shield_cookie(env, &flow, slot, options);
-}
-
-/* Whether an ACK brings one back; then *ret_options is set. sequence and acked are the ACK's. */
+/*
+ * Whether an ACK brings one back; then *ret_options is set. sequence and acked are the ACK's. A
+ * global function: the verifier walks it once.
+ */
 __noinline int own_check(const struct route *route, __u32 sequence, __u32 acked, __u32 slot,
 			 struct pg_shield_options *ret_options)
 {

@@ -139,15 +139,12 @@ static __always_inline void fill(const struct ack *ack, const struct listener *l
 				 struct bpf_tcp_req_attrs *attrs)
 {
 	bool scaled = ack->kept.scale != PG_SHIELD_NO_SCALE && listener->scaling;
-	__u32 space = listener->space;
 
-	if (listener->locked && space > 2u * listener->window)
-		space = 2u * listener->window;
 	attrs->mss = ack->kept.mss;
 	attrs->sack_ok = ack->kept.sack && listener->sack;
 	attrs->wscale_ok = scaled;
 	attrs->snd_wscale = scaled ? ack->kept.scale : 0;
-	attrs->rcv_wscale = scaled ? scale_for(space) : 0;
+	attrs->rcv_wscale = scaled ? listener->scale : 0;
 	attrs->tstamp_ok = ack->options.timed && listener->timestamps;
 	attrs->rcv_tsval = ack->options.time;
 	attrs->rcv_tsecr = ack->options.echo;

@@ -7,8 +7,8 @@
 
 /*
  * Turns a SYN around in place into a SYN-ACK. Its headers are plain; VLAN tags stay as they are.
- * The TCP header is as long as its options need: 24 bytes for the MSS alone, so that an answer is
- * no longer than a SYN as clients send it.
+ * Only an option that the SYN had is answered, so an answer is never longer than its SYN, and most
+ * often just as long.
  */
 
 #define SYN_ACK_WORDS 10
@@ -16,67 +16,59 @@
 struct syn_ack {
 	__u32 cookie, acked; /* sequence numbers, host order */
 	__u32 time, echo;
-	__u16 mss, window;
+	__u16 mss; /* 0 = left away */
+	__u16 window;
 	__u8 timed, sack;
 	__u8 scale; /* ours, or PG_SHIELD_NO_SCALE */
 	__u8 reserved;
 };
 
-static __always_inline __be32 scale_word(const struct syn_ack *answer)
-{
-	if (answer->scale == PG_SHIELD_NO_SCALE)
-		return pg_be32(0x01010101);
-	return pg_be32(PG_OPTION_NOP << 24 | PG_OPTION_SCALE << 16 | 3 << 8 | answer->scale);
-}
-
-/* Returns the header's length. */
+/* Returns the header's length in words. */
 static __always_inline __u32 put_options(const struct syn_ack *answer, __be32 *words)
 {
-	words[0] = PG_LINUX_MSS_WORD | pg_be32(answer->mss);
+	__u32 n = 5;
+
+	if (answer->mss)
+		words[n++] = PG_LINUX_MSS_WORD | pg_be32(answer->mss);
 	if (answer->timed) {
-		words[1] = answer->sack ? PG_LINUX_SACK_TIME_WORD : PG_LINUX_NOP_TIME_WORD;
-		words[2] = pg_be32(answer->time);
-		words[3] = pg_be32(answer->echo);
-		words[4] = scale_word(answer);
-		return 40;
+		words[n++] = answer->sack ? PG_LINUX_SACK_TIME_WORD : PG_LINUX_NOP_TIME_WORD;
+		words[n++] = pg_be32(answer->time);
+		words[n++] = pg_be32(answer->echo);
+	} else if (answer->sack) {
+		words[n++] = PG_SACK_WORD;
 	}
-	if (!answer->sack && answer->scale == PG_SHIELD_NO_SCALE)
-		return 24;
-	words[1] =
-		answer->sack ? pg_be32(0x01010000 | PG_OPTION_SACK << 8 | 2) : pg_be32(0x01010101);
-	words[2] = scale_word(answer);
-	return 32;
+	if (answer->scale != PG_SHIELD_NO_SCALE)
+		words[n++] = PG_LINUX_SCALE_WORD | pg_be32(answer->scale);
+	return n;
 }
 
-struct syn_ack_words {
-	__be32 words[SYN_ACK_WORDS]; /* the TCP header, zeros behind it: the checksum reads them */
-};
-
-/* A global function: the verifier walks it once. Returns the header's length. */
-__noinline int build_syn_ack(const struct route *route, const struct syn_ack *answer,
-			     struct syn_ack_words *ret_header)
+static __always_inline __u64 address_sum(const struct route *route)
 {
-	__be32 *words;
 	__u64 sum = 0;
+
+	if (route->family == 4)
+		return (route->source[1] >> 32) + (route->target[1] >> 32);
+	for (int i = 0; i < 2; i++)
+		sum += checksum_word(route->source[i]) + checksum_word(route->target[i]);
+	return sum;
+}
+
+/* Fills the TCP header, with zeros behind it, which the checksum reads; returns its length. */
+static __always_inline __u32 build_syn_ack(const struct route *route, const struct syn_ack *answer,
+					   __be32 words[SYN_ACK_WORDS])
+{
+	__u64 sum = address_sum(route);
 	__u32 bytes;
 
-	if (!route || !answer || !ret_header)
-		return 0;
-	__builtin_memset(ret_header, 0, sizeof(*ret_header));
-	words = ret_header->words;
+	__builtin_memset(words, 0, SYN_ACK_WORDS * sizeof(*words));
 	words[0] = pg_be32((__u32)pg_be16(route->target_port_be) << 16 |
 			   pg_be16(route->source_port_be));
 	words[1] = pg_be32(answer->cookie);
 	words[2] = pg_be32(answer->acked);
-	bytes = put_options(answer, words + 5);
-	words[3] = pg_be32(bytes / 4 << 28 | 0x12 << 16 | answer->window);
+	bytes = put_options(answer, words) * 4;
+	words[3] = pg_be32(bytes << 26 | 0x12 << 16 | answer->window);
 	for (int i = 0; i < SYN_ACK_WORDS; i++)
 		sum += words[i];
-	if (route->family == 4)
-		sum += (route->source[1] >> 32) + (route->target[1] >> 32);
-	else
-		for (int i = 0; i < 2; i++)
-			sum += checksum_word(route->source[i]) + checksum_word(route->target[i]);
 	sum += pg_be16(IPPROTO_TCP) + pg_be16(bytes);
 	words[4] = checksum_fold(sum);
 	return bytes;
@@ -90,14 +82,20 @@ static __always_inline bool put_tcp(void *at, const void *end, const __be32 *wor
 	return true;
 }
 
-/* bytes is one of three, and a constant for the verifier in each of the copies. */
+/* A constant length for the verifier in each of the copies. */
 static __always_inline bool put_any_tcp(void *at, const void *end, const __be32 *words, __u32 bytes)
 {
 	switch (bytes) {
+	case 20:
+		return put_tcp(at, end, words, 20);
 	case 24:
 		return put_tcp(at, end, words, 24);
+	case 28:
+		return put_tcp(at, end, words, 28);
 	case 32:
 		return put_tcp(at, end, words, 32);
+	case 36:
+		return put_tcp(at, end, words, 36);
 	}
 	return put_tcp(at, end, words, 40);
 }
@@ -146,37 +144,37 @@ enum sent {
 	SPOILED,  /* impossible: the frame is no longer what it was */
 };
 
-/* A global function: the verifier walks it once. Returns an enum sent. */
-__noinline int send_syn_ack(struct xdp_md *ctx, const struct route *route,
-			    const struct syn_ack_words *header, __u32 bytes)
+/* Headers and options go where the SYN had its own; the frame is as long as it is to be. */
+static __always_inline bool put_syn_ack(struct xdp_md *ctx, const struct route *route,
+					const __be32 *words, __u32 bytes)
 {
-	__u64 offset, length, ip_at;
-	void *data, *end;
-	bool put;
+	void *data = (void *)(long)ctx->data;
+	const void *end = (const void *)(long)ctx->data_end;
+	__u64 header = route->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	__u64 ip_at = route->payload_offset - header;
 
-	if (!route || !header)
-		return NOT_SENT;
-	offset = route->payload_offset;
-	ip_at = offset - (route->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-	length = ctx->data_end - ctx->data;
-	barrier_var(length); /* pointers are subtracted in 64 bits or not at all */
-	if (bpf_xdp_adjust_tail(ctx, (int)(offset + bytes - length)))
-		return NOT_SENT;
-	data = (void *)(long)ctx->data;
-	end = (void *)(long)ctx->data_end;
 	if (ip_at > IP_AT_MAX)
-		return SPOILED;
+		return false;
 	barrier_var(ip_at); /* one compare for both bounds would be lost on the verifier */
 	if (ip_at < sizeof(struct ethhdr) || data + sizeof(struct ethhdr) > end)
-		return SPOILED;
+		return false;
 	turn_ethernet(data);
 	if (route->family == 4)
-		put = put_ipv4(data + ip_at, end, route, bytes) &&
-		      put_any_tcp(data + ip_at + sizeof(struct iphdr), end, header->words, bytes);
-	else
-		put = put_ipv6(data + ip_at, end, route, bytes) &&
-		      put_any_tcp(data + ip_at + sizeof(struct ipv6hdr), end, header->words, bytes);
-	return put ? SENT : SPOILED;
+		return put_ipv4(data + ip_at, end, route, bytes) &&
+		       put_any_tcp(data + ip_at + sizeof(struct iphdr), end, words, bytes);
+	return put_ipv6(data + ip_at, end, route, bytes) &&
+	       put_any_tcp(data + ip_at + sizeof(struct ipv6hdr), end, words, bytes);
+}
+
+static __always_inline enum sent send_syn_ack(struct xdp_md *ctx, const struct route *route,
+					      const __be32 *words, __u32 bytes)
+{
+	__u64 wanted = (__u64)route->payload_offset + bytes, length = ctx->data_end - ctx->data;
+
+	barrier_var(length); /* pointers are subtracted in 64 bits or not at all */
+	if (length != wanted && bpf_xdp_adjust_tail(ctx, (int)(wanted - length)))
+		return NOT_SENT;
+	return put_syn_ack(ctx, route, words, bytes) ? SENT : SPOILED;
 }
 
 #endif

@@ -13,7 +13,7 @@
  * adopt them. Raise PG_ABI with every change of a value, a key or the meaning of a field.
  */
 
-#define PG_ABI	 3
+#define PG_ABI	 4
 #define PG_MAGIC 0x70676174u /* "pgat" */
 
 #define PG_INTERFACES_MAX     16

@@ -75,11 +75,17 @@ enum pg_shield_origin {
 	X(full, "accept_full", "SYNs dropped because the accept queue was full")           \
 	X(unfit, "unfit", "SYNs dropped because no answer can be made of them")
 
-/* pg_shield_state, memory-mapped, same index. Written by the gate; active by the agent too. */
-struct pg_shield_state {
+/* pg_shield_count, per CPU, same index: what that CPU has counted. */
+struct pg_shield_counts {
 #define PG_X(field, ...) __u64 field;
 	PG_SHIELD_COUNTERS(PG_X)
 #undef PG_X
+	__u64 told_cookies, told_accepted; /* that much of them is in pg_shield_state */
+};
+
+/* pg_shield_state, memory-mapped, same index. Written by the gate; active by the agent too. */
+struct pg_shield_state {
+	__u64 cookies, accepted;	 /* as the CPUs have told them: pg_shield_tell() */
 	__u64 switched_on, switched_off; /* times */
 	__u64 switched_ns;		 /* the last time, kernel clock */
 	__u64 syn_ns;			 /* last SYN seen while active, kernel clock */
@@ -88,8 +94,8 @@ struct pg_shield_state {
 	__u32 active;			       /* SYNs are answered by cookies (mode on: always) */
 	__u32 calm;			       /* windows in a row that looked calm */
 	__u32 last_slot;	    /* of the clock in which a cookie was made, + 1; 0 = never */
-	__u32 syn_queue, syn_limit; /* of the listener at the last SYN */
-	__u32 reserved[3];
+	__u32 syn_queue, syn_limit; /* of the listener when it was last looked up */
+	__u32 reserved[9];
 };
 
 _Static_assert(sizeof(struct pg_shield_state) == 128, "size is part of the ABI");
@@ -102,7 +108,10 @@ struct pg_shield_env {
 	__u32 reserved;
 	__u16 mtu[PG_INTERFACES_MAX]; /* by interface slot */
 	__u8 way[PG_INTERFACES_MAX];  /* enum pg_shield_way by interface slot */
-	__u8 reserved2[120];
+	__u64 tuple_key;	      /* of pg_shield_tuple() */
+	__u32 tuples;		      /* 1 + the row of pg_shield_marks that is whole; 0 = none */
+	__u32 marking;		      /* the gate marks */
+	__u8 reserved2[104];
 };
 
 _Static_assert(sizeof(struct pg_shield_env) == 256, "size is part of the ABI");
@@ -116,6 +125,56 @@ struct pg_shield_switch {
 };
 
 #define PG_SHIELD_RING_BYTES 4096
+
+/*
+ * pg_shield_marks, one entry, memory-mapped: marks of the 4-tuples that may have a socket on a
+ * shielded port (a connection, one that waits, a queued request). Where a row is whole, a SYN whose
+ * tuple has no mark in it can only be for the listener, and needs no look-up. The gate marks what
+ * it passes and could become a socket, in both rows; the agent fills a cleared row from the
+ * kernel's sockets and names it in pg_shield_env.
+ */
+#define PG_SHIELD_TUPLE_BITS 20
+#define PG_SHIELD_TUPLE_ROWS 2
+#define PG_SHIELD_FRESH	     32 /* of so many SYNs of a tick and CPU one is looked up */
+
+struct pg_shield_tuples {
+	__u64 rows[PG_SHIELD_TUPLE_ROWS][1 << (PG_SHIELD_TUPLE_BITS - 6)];
+};
+
+/*
+ * The mark of a tuple, seen from the listener. Addresses as in struct pg_shield. The key only keeps
+ * strangers from choosing tuples that share a mark; those cost a look-up.
+ */
+static __always_inline __u32 pg_shield_tuple(__u64 key, const __u64 source[2],
+					     const __u64 target[2], __be16 source_port,
+					     __be16 target_port)
+{
+	__u64 x = source[0] + (target[0] ^ key) * 0x9e3779b97f4a7c15ull;
+
+	x ^= x >> 32;
+	x += (source[1] ^ key) * 0xc2b2ae3d27d4eb4full;
+	x ^= x >> 29;
+	x += (target[1] + ((__u64)source_port << 16 | target_port)) * 0xbf58476d1ce4e5b9ull;
+	x ^= x >> 32;
+	x *= 0x9e3779b97f4a7c15ull;
+	return x >> (64 - PG_SHIELD_TUPLE_BITS);
+}
+
+static __always_inline int pg_shield_tuple_marked(const struct pg_shield_tuples *tuples, __u32 row,
+						  __u32 mark)
+{
+	return tuples->rows[row & (PG_SHIELD_TUPLE_ROWS - 1)][mark >> 6] >> (mark & 63) & 1;
+}
+
+static __always_inline void pg_shield_tuple_mark(struct pg_shield_tuples *tuples, __u32 row,
+						 __u32 mark)
+{
+	__u64 *word = &tuples->rows[row & (PG_SHIELD_TUPLE_ROWS - 1)][mark >> 6];
+	__u64 bit = 1ull << (mark & 63);
+
+	if (!(*word & bit))
+		__sync_fetch_and_or(word, bit);
+}
 
 /* pg_shield_seen: ACKs that were given to the kernel a moment ago. */
 #define PG_SHIELD_SEEN	  4096
@@ -241,6 +300,21 @@ static __always_inline __u32 pg_shield_on_from(const struct pg_shield *shield, _
 static __always_inline __u32 pg_shield_off_below(__u32 on_from)
 {
 	return on_from / 2 ? on_from / 2 : 1;
+}
+
+/* Adds to the state what this CPU has counted since it last did. */
+static __always_inline void pg_shield_tell(struct pg_shield_state *state,
+					   struct pg_shield_counts *counts)
+{
+	__u64 cookies = counts->cookies - counts->told_cookies;
+	__u64 accepted = counts->accepted - counts->told_accepted;
+
+	if (cookies)
+		__sync_fetch_and_add(&state->cookies, cookies);
+	if (accepted)
+		__sync_fetch_and_add(&state->accepted, accepted);
+	counts->told_cookies = counts->cookies;
+	counts->told_accepted = counts->accepted;
 }
 
 /*

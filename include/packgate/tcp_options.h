@@ -27,6 +27,8 @@
 #define PG_LINUX_NOP_TIME_WORD \
 	pg_be32(PG_OPTION_NOP << 24 | PG_OPTION_NOP << 16 | PG_OPTION_TIME << 8 | 10)
 
+#define PG_SACK_WORD pg_be32(PG_OPTION_NOP << 24 | PG_OPTION_NOP << 16 | PG_OPTION_SACK << 8 | 2)
+
 struct pg_tcp_options {
 	struct pg_shield_options base; /* mss 0 = none */
 	__u8 timed;

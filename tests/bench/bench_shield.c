@@ -3,7 +3,8 @@
  * What a SYN costs: the kernel's own answer, and the gate's with either cookie. Live frames, each
  * SYN from another source, cross a veth to a listener; everything runs on one core, the rows in
  * turn, and what it costs to write, carry and drop a frame is taken off. The gate is attached in
- * every row: for the kernel's, its shield is off.
+ * every row: for the kernel's, its shield is off. No connection is open, so marks of none are
+ * whole.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -23,6 +24,7 @@
 #include "drop.skel.h"
 #include "gate.skel.h"
 #include "report.h"
+#include "shield_counts.h"
 
 #define SERVER_IF    "pgb0"
 #define CLIENT_IF    "pgb1"
@@ -31,6 +33,7 @@
 #define PORT	     4443
 #define BACKLOG	     (1 << 20) /* so that the kernel queues a round's SYNs, where it may */
 #define ROUNDS	     9
+#define SPOILED_MAX  9	       /* rounds of a row that others' work may spoil */
 #define REPEAT	     (1 << 18) /* SYNs a round */
 #define REPEAT_QUEUE (1 << 16) /* where the kernel keeps each */
 #define SLOT	     0
@@ -41,7 +44,7 @@ static struct {
 	struct syn_bpf *syn;
 	struct drop_bpf *sink;
 	struct pg_shield_env *env;
-	const struct pg_shield_state *state;
+	int counts;
 	uint32_t client, server;
 	int link; /* at the server's end */
 } bench;
@@ -161,9 +164,11 @@ static void open_gate(void)
 		die("loading the gate", err);
 	ports = map_memory(bench.gate->maps.pg_shield_ports);
 	bench.env = map_memory(bench.gate->maps.pg_shield_env);
-	bench.state = map_memory(bench.gate->maps.pg_shield_state);
+	bench.counts = bpf_map__fd(bench.gate->maps.pg_shield_count);
 	bench.env->mtu[SLOT] = MTU;
 	bench.env->window_max = 212992;
+	bench.env->tuples = 1; /* no connection is there, so an empty row is whole */
+	bench.env->marking = 1;
 	set_shield(1, 4, "10.78.0.1", 2);
 	set_shield(2, 6, "fd78::1", 0);
 	ports->first[PORT] = 1;
@@ -197,7 +202,7 @@ static double send_syns(uint32_t bytes, uint32_t count)
 /* By the gate. */
 static uint64_t cookies_made(void)
 {
-	return bench.state[1].cookies + bench.state[2].cookies;
+	return shield_counts(bench.counts, 1).cookies + shield_counts(bench.counts, 2).cookies;
 }
 
 /* By the kernel: the first number of TcpExt. */
@@ -237,8 +242,11 @@ static void set_up(enum row row)
 		die("swapping the program at the server's end", errno);
 }
 
-/* Per SYN. Nearly all that was sent must have been answered by the one that the row names. */
-static double measure(enum row row, int family, uint32_t bytes)
+/*
+ * Per SYN. Nearly all that was sent must have been answered by the one that the row names; negative
+ * where it was not: the machine's other work has made a queue overflow on the way.
+ */
+static double try_round(enum row row, int family, uint32_t bytes)
 {
 	int listener = listen_on(family == 4 ? AF_INET : AF_INET6);
 	uint64_t gate = cookies_made(), kernel = cookies_sent(), answered;
@@ -251,8 +259,19 @@ static double measure(enum row row, int family, uint32_t bytes)
 	gate = cookies_made() - gate;
 	kernel = cookies_sent() - kernel;
 	answered = row == COOKIE ? kernel : row == OWN || row == HELPER ? gate : count;
-	if (answered < count / 100 * 99 || (row != COOKIE && kernel))
-		die("SYNs were answered by another than the row says", EIO);
+	return answered < count / 100 * 99 || (row != COOKIE && kernel) ? -1 : ns;
+}
+
+static double measure(enum row row, int family, uint32_t bytes)
+{
+	static int spoiled[ROWS];
+	double ns;
+
+	do {
+		ns = try_round(row, family, bytes);
+		if (ns < 0 && ++spoiled[row] > SPOILED_MAX)
+			die("SYNs were answered by another than the row says", EIO);
+	} while (ns < 0);
 	return ns;
 }
 

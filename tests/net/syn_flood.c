@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
  * syn_flood INTERFACE FROM-MAC TO-MAC ADDRESS PORT SECONDS RATE: spoofed SYNs out of an interface
- * of the current network namespace, about RATE a second (0 = as fast as it goes). Says how many.
+ * of the current network namespace, about RATE a second (0 = as fast as it goes). Says when it
+ * begins, in ms of Unix time, and at the end how many they were.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -35,12 +36,22 @@ static void sleep_until(double when)
 		nanosleep(&time, NULL);
 }
 
+static void say_when(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	printf("%lld\n", now.tv_sec * 1000LL + now.tv_nsec / 1000000);
+	fflush(stdout);
+}
+
 static int flood(int program, uint32_t ifindex, uint32_t bytes, double seconds, uint32_t rate)
 {
 	uint32_t count = rate ? rate / BURSTS_PER_SECOND : BURST_FAST;
 	double start = now_seconds(), next = start;
 	int err = 0;
 
+	say_when();
 	while (!err && now_seconds() - start < seconds) {
 		err = live_frames_run(program, ifindex, bytes, count ? count : 1, NULL);
 		next += 1.0 / BURSTS_PER_SECOND;

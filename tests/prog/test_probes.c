@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "packgate/tcpq.h"
+#include "shield_seed.skel.h"
 #include "shield_tc.skel.h"
 #include "tcpq.skel.h"
 
@@ -200,6 +201,16 @@ static void shield_at_tc_loads(void **state)
 	shield_tc_bpf__destroy(shield);
 }
 
+static void walk_of_the_shield_loads(void **state)
+{
+	struct shield_seed_bpf *seed = shield_seed_bpf__open();
+
+	assert_non_null(seed);
+	assert_int_equal(shield_seed_bpf__load(seed), 0);
+	print_costs(seed->obj);
+	shield_seed_bpf__destroy(seed);
+}
+
 static int own_namespace(void **state)
 {
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
@@ -213,6 +224,7 @@ int main(void)
 		cmocka_unit_test(listeners_are_read),
 		cmocka_unit_test(listen_is_seen),
 		cmocka_unit_test(shield_at_tc_loads),
+		cmocka_unit_test(walk_of_the_shield_loads),
 	};
 
 	return cmocka_run_group_tests(tests, own_namespace, NULL);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <endian.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "shield.h"
+#include "shield_rows.h"
 #include "sysctl.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -184,6 +186,22 @@ static void a_switch_happens_once(void **state)
 	assert_int_equal(s.switched_off, 1);
 }
 
+/* What a CPU has counted reaches the state once. */
+static void told_once(void **state)
+{
+	struct pg_shield_counts counts = { .cookies = 7, .accepted = 2, .refused = 9 };
+	struct pg_shield_state s = { .cookies = 100 };
+
+	pg_shield_tell(&s, &counts);
+	pg_shield_tell(&s, &counts);
+	assert_int_equal(s.cookies, 107);
+	assert_int_equal(s.accepted, 2);
+	counts.accepted++;
+	pg_shield_tell(&s, &counts);
+	assert_int_equal(s.cookies, 107);
+	assert_int_equal(s.accepted, 3);
+}
+
 static void thresholds(void **state)
 {
 	struct pg_shield shield = { .threshold = 50 };
@@ -194,6 +212,139 @@ static void thresholds(void **state)
 	assert_int_equal(pg_shield_on_from(&shield, UINT32_MAX), UINT32_MAX / 2);
 	assert_int_equal(pg_shield_off_below(64), 32);
 	assert_int_equal(pg_shield_off_below(1), 1);
+}
+
+/* --- marks of tuples ---------------------------------------------------------------------------
+ */
+
+/* One bit of any part of a tuple makes it another mark; near tuples do not crowd. */
+static void marks_are_spread(void **state)
+{
+	static uint8_t seen[1 << PG_SHIELD_TUPLE_BITS];
+	const uint64_t key = 0x0123456789abcdef;
+	uint32_t shared = 0;
+
+	for (size_t f = 0; f < ARRAY_SIZE(flows); f++) {
+		memset(seen, 0, sizeof(seen));
+		for (uint32_t i = 0; i < 65536; i++) {
+			struct pg_shield_flow flow = flows[f];
+
+			/* 256 neighbours with 256 ports each */
+			flow.source[1] += (uint64_t)(i >> 8) << 56;
+			flow.source_port_be = htobe16(40000 + (i & 255));
+			shared += seen[pg_shield_tuple(key, flow.source, flow.target,
+						       flow.source_port_be, flow.target_port_be)]++;
+		}
+	}
+	/* of 2 x 65,536 drawn from 2^20 about 1 in 32 meets another */
+	assert_in_range(shared, 1, 2 * 65536 / 20);
+}
+
+static void a_mark_is_one_bit(void **state)
+{
+	struct pg_shield_tuples *tuples = calloc(1, sizeof(*tuples));
+	uint32_t last = (1 << PG_SHIELD_TUPLE_BITS) - 1;
+
+	assert_non_null(tuples);
+	pg_shield_tuple_mark(tuples, 1, last);
+	pg_shield_tuple_mark(tuples, 1, last);
+	assert_true(pg_shield_tuple_marked(tuples, 1, last));
+	assert_false(pg_shield_tuple_marked(tuples, 0, last));
+	assert_false(pg_shield_tuple_marked(tuples, 1, last - 1));
+	assert_false(pg_shield_tuple_marked(tuples, 1, last - 64));
+	free(tuples);
+}
+
+struct rows_world {
+	struct pg_shield_rows rows;
+	struct pg_shield_env env;
+	struct pg_shield_tuples tuples;
+};
+
+static int new_rows(void **state)
+{
+	*state = calloc(1, sizeof(struct rows_world));
+	return *state ? 0 : -1;
+}
+
+static int free_rows(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+static bool turn_rows(struct rows_world *w, bool wanted, uint64_t now_ms)
+{
+	return pg_shield_rows_turn(&w->rows, &w->env, &w->tuples, wanted, now_ms);
+}
+
+/* Until the first row is whole, at 1000 + PG_SHIELD_SETTLE_MS. */
+static void make_whole(struct rows_world *w)
+{
+	assert_false(turn_rows(w, true, 1000));
+	assert_true(w->env.marking && !w->env.tuples);
+	assert_false(turn_rows(w, true, 1000 + PG_SHIELD_SETTLE_MS - 1));
+	assert_true(turn_rows(w, true, 1000 + PG_SHIELD_SETTLE_MS));
+	assert_int_equal(w->rows.row, 0);
+	assert_int_equal(w->env.tuples, 0);
+	pg_shield_rows_filled(&w->rows, &w->env, true, 1000 + PG_SHIELD_SETTLE_MS);
+	assert_int_equal(w->env.tuples, 1);
+}
+
+/* A row is named only when what the gate passed has settled and every socket is marked. */
+static void rows_take_turns(void **state)
+{
+	struct rows_world *w = *state;
+	uint64_t now = 1000 + PG_SHIELD_SETTLE_MS;
+
+	assert_false(turn_rows(w, false, 0));
+	assert_int_equal(w->env.marking, 0);
+	make_whole(w);
+	for (uint32_t next = 1; next < 5; next++) {
+		memset(&w->tuples, 0xff, sizeof(w->tuples));
+		assert_false(turn_rows(w, true, now + PG_SHIELD_RENEW_MS - 1));
+		assert_int_equal(w->tuples.rows[next & 1][0], UINT64_MAX);
+		now += PG_SHIELD_RENEW_MS;
+		assert_false(turn_rows(w, true, now));
+		assert_int_equal(w->tuples.rows[next & 1][0], 0);
+		assert_int_equal(w->tuples.rows[~next & 1][0], UINT64_MAX);
+		assert_int_equal(w->env.tuples, 1 + (~next & 1));
+		now += PG_SHIELD_SETTLE_MS;
+		assert_true(turn_rows(w, true, now));
+		assert_int_equal(w->rows.row, next & 1);
+		pg_shield_rows_filled(&w->rows, &w->env, true, now);
+		assert_int_equal(w->env.tuples, 1 + (next & 1));
+	}
+}
+
+/* A failed walk leaves the row that is whole in use, for marks go on in both. */
+static void failed_walk_changes_nothing(void **state)
+{
+	struct rows_world *w = *state;
+	uint64_t now = 1000 + PG_SHIELD_SETTLE_MS + PG_SHIELD_RENEW_MS;
+
+	make_whole(w);
+	assert_false(turn_rows(w, true, now));
+	assert_true(turn_rows(w, true, now + PG_SHIELD_SETTLE_MS));
+	pg_shield_rows_filled(&w->rows, &w->env, false, now + PG_SHIELD_SETTLE_MS);
+	assert_int_equal(w->env.tuples, 1);
+}
+
+/* A change in the midst of a walk makes its row worthless. */
+static void restart_ends_trust(void **state)
+{
+	struct rows_world *w = *state;
+
+	make_whole(w);
+	pg_shield_rows_restart(&w->rows, &w->env);
+	assert_int_equal(w->env.tuples, 0);
+	assert_false(turn_rows(w, true, 5000));
+	assert_true(turn_rows(w, true, 5000 + PG_SHIELD_SETTLE_MS));
+	pg_shield_rows_restart(&w->rows, &w->env);
+	pg_shield_rows_filled(&w->rows, &w->env, true, 5000 + PG_SHIELD_SETTLE_MS);
+	assert_int_equal(w->env.tuples, 0);
+	assert_false(turn_rows(w, false, 9000));
+	assert_int_equal(w->env.marking, 0);
 }
 
 /* --- the table ---------------------------------------------------------------------------------
@@ -361,6 +512,12 @@ int main(void)
 		cmocka_unit_test(calm_after_three_windows),
 		cmocka_unit_test(a_switch_happens_once),
 		cmocka_unit_test(thresholds),
+		cmocka_unit_test(told_once),
+		cmocka_unit_test(marks_are_spread),
+		cmocka_unit_test(a_mark_is_one_bit),
+		cmocka_unit_test_setup_teardown(rows_take_turns, new_rows, free_rows),
+		cmocka_unit_test_setup_teardown(failed_walk_changes_nothing, new_rows, free_rows),
+		cmocka_unit_test_setup_teardown(restart_ends_trust, new_rows, free_rows),
 		cmocka_unit_test_setup_teardown(chain_is_ordered, new_table, free_table),
 		cmocka_unit_test_setup_teardown(put_finds_its_own, new_table, free_table),
 		cmocka_unit_test_setup_teardown(removed_is_gone, new_table, free_table),

@@ -15,6 +15,8 @@
 #include "cleanup.h"
 #include "log.h"
 #include "shield.h"
+#include "shield_rows.h"
+#include "shield_seed.h"
 #include "shield_tc.h"
 #include "sysctl.h"
 #include "tcpq.h"
@@ -33,6 +35,9 @@ struct pg_shield_guard {
 	bool stopping;
 	struct ring_buffer *ring;
 	struct pg_tcpq *tcpq; /* opened at the first use, NULL where that fails */
+	struct pg_shield_rows rows;
+	struct pg_shield_seed *seed; /* likewise */
+	bool seed_failed;
 	struct pg_shield_event events[PG_SHIELD_EVENTS];
 	uint64_t event_count; /* ever; the ring holds the last ones */
 };
@@ -343,6 +348,8 @@ void pg_shield_interface(struct pg_agent *agent, struct interface *interface)
 	}
 	/* an own cookie must find its program there, so that comes first and goes last */
 	way = choose(agent, interface);
+	if (way != before)
+		pg_shield_rows_restart(&agent->shield->rows, env);
 	set_way(agent, interface, way);
 	if (way != PG_SHIELD_WAY_OWN && interface->shield_link >= 0)
 		drop_program(interface);
@@ -440,11 +447,25 @@ static void drop_unconfigured(struct pg_agent *agent, const struct pg_config *co
 
 static void after_change(struct pg_agent *agent)
 {
+	pg_shield_rows_restart(&agent->shield->rows, agent->maps->shield_env);
 	choose_all(agent);
 	if (pg_shield_any(&agent->shield->table))
 		say_missing(agent);
 	else
 		restore_sysctls(agent);
+}
+
+/* As pg_shield_put(); a new shield begins to count at 0. */
+static int put(struct pg_agent *agent, const struct pg_shield_listener *listener,
+	       enum pg_shield_origin origin, struct pg_error *error)
+{
+	struct pg_shield_table *table = &agent->shield->table;
+	bool is_new = !pg_shield_find(table, listener);
+	int index = pg_shield_put(table, listener, origin, pg_agent_unix_ms(), error);
+
+	if (index > 0 && is_new)
+		pg_shield_counts_clear(agent->maps->shield_counts, (uint32_t)index);
+	return index;
 }
 
 void pg_shield_apply(struct pg_agent *agent, const struct pg_config *config)
@@ -453,8 +474,7 @@ void pg_shield_apply(struct pg_agent *agent, const struct pg_config *config)
 
 	drop_unconfigured(agent, config);
 	for (size_t i = 0; i < config->shield.listener_count; i++)
-		if (pg_shield_put(&agent->shield->table, &config->shield.listeners[i],
-				  PG_SHIELD_CONFIG, pg_agent_unix_ms(), &error) < 0)
+		if (put(agent, &config->shield.listeners[i], PG_SHIELD_CONFIG, &error) < 0)
 			pg_error_log("shield: %s", error.text);
 	choose_all(agent);
 	if (config->shield.set_sysctl && pg_shield_any(&agent->shield->table) &&
@@ -480,7 +500,7 @@ int pg_agent_shield_set(struct pg_agent *agent, const struct pg_shield_listener 
 		err = pg_error_set(error, -ENOENT, "%s has no shield",
 				   print_place(listener, place));
 	if (!err) {
-		err = pg_shield_put(table, listener, origin, pg_agent_unix_ms(), error);
+		err = put(agent, listener, origin, error);
 		err = err < 0 ? err : 0;
 	}
 	if (!err) {
@@ -498,7 +518,46 @@ int pg_agent_shield_set(struct pg_agent *agent, const struct pg_shield_listener 
 /* --- the thread --------------------------------------------------------------------------------
  */
 
-static void turn(struct pg_agent *agent)
+static bool makes_cookies(const struct pg_shield_guard *guard, uint32_t index)
+{
+	const struct pg_shield *shield = &guard->table.shields[index];
+
+	return shield->origin &&
+	       (shield->mode == PG_SHIELD_ON ||
+		(shield->mode == PG_SHIELD_AUTO && guard->table.states[index].active));
+}
+
+/* Whether a row of marks is to be filled now: SYNs are looked up one by one without. */
+static bool row_is_due(struct pg_agent *agent, uint64_t now_ns)
+{
+	struct pg_shield_guard *guard = agent->shield;
+	bool wanted = false;
+
+	for (uint32_t i = 1; i < PG_SHIELDS_MAX; i++)
+		wanted |= makes_cookies(guard, i);
+	return pg_shield_rows_turn(&guard->rows, agent->maps->shield_env,
+				   agent->maps->shield_tuples, wanted, now_ns / 1000000);
+}
+
+/* Without the lock: the walk takes its time where there are many sockets. */
+static bool fill_row(struct pg_shield_guard *guard)
+{
+	struct pg_error error = { "" };
+	int err = 0;
+
+	if (!guard->seed)
+		err = pg_shield_seed_open(guard->agent->maps, &guard->seed, &error);
+	if (!err)
+		err = pg_shield_seed_fill(guard->seed, guard->rows.row, &error);
+	if (err && !guard->seed_failed)
+		pg_warning_log("shield: every SYN of a flood is looked up, which costs more: %s",
+			       error.text);
+	guard->seed_failed = err != 0;
+	return !err;
+}
+
+/* Whether a row is to be filled. */
+static bool turn(struct pg_agent *agent)
 {
 	struct pg_shield_guard *guard = agent->shield;
 	uint64_t now_ns = kernel_ns();
@@ -510,17 +569,27 @@ static void turn(struct pg_agent *agent)
 			end_when_silent(guard, i, now_ns);
 	remove_unused(agent);
 	look_after(agent);
+	return row_is_due(agent, now_ns);
 }
 
 static void *loop(void *context)
 {
 	struct pg_shield_guard *guard = context;
+	struct pg_agent *agent = guard->agent;
+	bool due, good;
 
 	while (!__atomic_load_n(&guard->stopping, __ATOMIC_ACQUIRE)) {
 		ring_buffer__poll(guard->ring, POLL_MS);
-		pg_agent_lock(guard->agent);
-		turn(guard->agent);
-		pg_agent_unlock(guard->agent);
+		pg_agent_lock(agent);
+		due = turn(agent);
+		pg_agent_unlock(agent);
+		if (!due)
+			continue;
+		good = fill_row(guard);
+		pg_agent_lock(agent);
+		pg_shield_rows_filled(&guard->rows, agent->maps->shield_env, good,
+				      kernel_ns() / 1000000);
+		pg_agent_unlock(agent);
 	}
 	return NULL;
 }
@@ -593,6 +662,7 @@ void pg_shield_close(struct pg_agent *agent)
 	pthread_join(guard->thread, NULL);
 	ring_buffer__free(guard->ring);
 	pg_tcpq_free(guard->tcpq);
+	pg_shield_seed_free(guard->seed);
 	for (uint32_t i = 0; i < agent->interface_count; i++)
 		if (agent->interfaces[i].shield_link >= 0)
 			close(agent->interfaces[i].shield_link);
@@ -621,11 +691,14 @@ static void report_interfaces(const struct pg_agent *agent, struct pg_shield_rep
 	}
 }
 
-static void report_shields(const struct pg_shield_table *table, struct pg_shield_report *report)
+static void report_shields(const struct pg_agent *agent, struct pg_shield_report *report)
 {
+	const struct pg_shield_table *table = &agent->shield->table;
+
 	for (uint32_t i = 1; i < PG_SHIELDS_MAX; i++) {
 		struct pg_shield_status *to = &report->shields[report->shield_count];
 		const struct pg_shield_state *state = &table->states[i];
+		struct pg_shield_counts counts;
 
 		if (!pg_shield_get(table, i, &to->listener))
 			continue;
@@ -637,7 +710,8 @@ static void report_shields(const struct pg_shield_table *table, struct pg_shield
 		to->last_switch_ms = unix_ms_of(state->switched_ns);
 		to->switched_on = state->switched_on;
 		to->switched_off = state->switched_off;
-#define PG_X(field, ...) to->field = state->field;
+		pg_shield_counts_read(agent->maps->shield_counts, i, &counts);
+#define PG_X(field, ...) to->field = counts.field;
 		PG_SHIELD_COUNTERS(PG_X)
 #undef PG_X
 	}
@@ -654,7 +728,7 @@ int pg_agent_shield(struct pg_agent *agent, struct pg_shield_report **ret_report
 	pg_agent_lock(agent);
 	report_interfaces(agent, report);
 	report_sysctls(agent, report->sysctls);
-	report_shields(&guard->table, report);
+	report_shields(agent, report);
 	from = guard->event_count > PG_SHIELD_EVENTS ? guard->event_count - PG_SHIELD_EVENTS : 0;
 	for (uint64_t i = from; i < guard->event_count; i++)
 		report->events[report->event_count++] = guard->events[i % PG_SHIELD_EVENTS];

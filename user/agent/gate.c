@@ -107,7 +107,7 @@ static void pin_maps(const struct pg_maps *maps, struct gate_bpf *skeleton)
 	bpf_object__for_each_map(map, skeleton->obj)
 	{
 		if (map == skeleton->maps.pg_xsks || map == skeleton->maps.pg_shield_work ||
-		    strchr(bpf_map__name(map), '.'))
+		    map == skeleton->maps.pg_shield_memo || strchr(bpf_map__name(map), '.'))
 			continue;
 		map_path(maps, bpf_map__name(map), path, sizeof(path));
 		bpf_map__set_pin_path(map, path);
@@ -195,9 +195,11 @@ static int map_all(struct pg_maps *maps, const struct pg_maps_options *options,
 	maps->shield_state =
 		map_memory(base->maps.pg_shield_state, sizeof(*maps->shield_state), PG_SHIELDS_MAX);
 	maps->shield_env = map_memory(base->maps.pg_shield_env, sizeof(*maps->shield_env), 1);
+	maps->shield_tuples =
+		map_memory(base->maps.pg_shield_marks, sizeof(*maps->shield_tuples), 1);
 	if (!maps->shield_ports || !maps->shields || !maps->shield_state || !maps->shield_env ||
-	    !maps->shared || !maps->sessions || !maps->windows || !maps->opened || !maps->acks ||
-	    !maps->stream_lines || !maps->stream_windows)
+	    !maps->shield_tuples || !maps->shared || !maps->sessions || !maps->windows ||
+	    !maps->opened || !maps->acks || !maps->stream_lines || !maps->stream_windows)
 		return pg_error_set(error, -errno, "mapping the session arrays: %s",
 				    strerror(errno));
 	maps->session_mask = sessions - 1;
@@ -211,6 +213,7 @@ static int map_all(struct pg_maps *maps, const struct pg_maps_options *options,
 	maps->steered = bpf_map__fd(base->maps.pg_steered);
 	maps->events = bpf_map__fd(base->maps.pg_events);
 	maps->shield_log = bpf_map__fd(base->maps.pg_shield_log);
+	maps->shield_counts = bpf_map__fd(base->maps.pg_shield_count);
 	return 0;
 }
 

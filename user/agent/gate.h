@@ -32,7 +32,8 @@ struct pg_maps {
 	struct pg_shield *shields; /* PG_SHIELDS_MAX, likewise shield_state */
 	struct pg_shield_state *shield_state;
 	struct pg_shield_env *shield_env;
-	int shield_log;
+	struct pg_shield_tuples *shield_tuples;
+	int shield_log, shield_counts;
 	int lock;     /* on the instance's folder */
 	bool adopted; /* the maps were pinned by an earlier process */
 };

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include <openssl/crypto.h>
 
+#include "cleanup.h"
 #include "shield.h"
 
 static bool same_place(const struct pg_shield *shield, const struct pg_shield_listener *listener)
@@ -163,6 +167,33 @@ bool pg_shield_any(const struct pg_shield_table *table)
 		if (table->shields[i].origin && table->shields[i].mode != PG_SHIELD_OFF)
 			return true;
 	return false;
+}
+
+/* --- counts ------------------------------------------------------------------------------------
+ */
+
+void pg_shield_counts_read(int map, uint32_t index, struct pg_shield_counts *ret_counts)
+{
+	int cpus = libbpf_num_possible_cpus();
+	PG_FREE struct pg_shield_counts *each = calloc(cpus > 0 ? cpus : 1, sizeof(*each));
+
+	memset(ret_counts, 0, sizeof(*ret_counts));
+	if (!each || cpus < 1 || bpf_map_lookup_elem(map, &index, each))
+		return;
+	for (int i = 0; i < cpus; i++) {
+#define PG_X(field, ...) ret_counts->field += each[i].field;
+		PG_SHIELD_COUNTERS(PG_X)
+#undef PG_X
+	}
+}
+
+void pg_shield_counts_clear(int map, uint32_t index)
+{
+	int cpus = libbpf_num_possible_cpus();
+	PG_FREE struct pg_shield_counts *each = calloc(cpus > 0 ? cpus : 1, sizeof(*each));
+
+	if (each)
+		bpf_map_update_elem(map, &index, each, BPF_ANY);
 }
 
 /* --- keys --------------------------------------------------------------------------------------

@@ -39,6 +39,10 @@ bool pg_shield_get(const struct pg_shield_table *table, uint32_t index,
 /* Whether any shield is on or automatic. */
 bool pg_shield_any(const struct pg_shield_table *table);
 
+/* The sum over all CPUs of what the gate has counted; zeros where it cannot be read. */
+void pg_shield_counts_read(int map, uint32_t index, struct pg_shield_counts *ret_counts);
+void pg_shield_counts_clear(int map, uint32_t index);
+
 /*
  * Fills the keys of the slots that begin from now_ns (kernel clock) on: a fresh one for the next
  * slot, and all of them where there are none yet. 0 or a negative errno.
