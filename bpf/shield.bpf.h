@@ -59,14 +59,17 @@ static __always_inline void tell(const struct segment *segment)
 		pg_shield_tell(segment->state, counts);
 }
 
-/* A source that no answer could reach: nothing, loopback, multicast, broadcast. */
+/* A source that no answer could reach: nothing, loopback, multicast, broadcast, ourselves. */
 static __always_inline bool source_is_bogus(const struct route *route)
 {
 	__u8 first = route->family == 4 ? route->source[1] >> 32 & 0xff
 					: pg_be64(route->source[0]) >> 56;
 
+	if (route->source[0] == route->target[0] && route->source[1] == route->target[1])
+		return true;
+	/* ::/80 has nothing, loopback, and IPv4 in disguise */
 	if (route->family == 6)
-		return first == 0xff || !(route->source[0] | route->source[1]);
+		return first == 0xff || (!route->source[0] && !(pg_be64(route->source[1]) >> 48));
 	return first == 0 || first == 127 || first >= 224;
 }
 
@@ -370,15 +373,26 @@ static __always_inline void tell_time(struct memo *memo)
 	memo->known = KNOWN_NOTHING;
 }
 
+/* What the own cookie needs, before it is made; TC ingress looks for cookies of this slot from
+ * here. */
+static __always_inline void ready_own(const struct segment *segment)
+{
+	__u32 slot = pg_shield_slot(segment->memo->now_ns) + 1;
+
+	if (segment->state->last_slot != slot)
+		segment->state->last_slot = slot;
+	if (!has_prefix(segment->route, segment->memo))
+		make_prefix(segment->route, segment->memo);
+}
+
 static __always_inline int take_syn(const struct segment *segment)
 {
 	enum known known = recall(segment);
-	__u32 slot = pg_shield_slot(segment->memo->now_ns) + 1;
+	int verdict = known ? judge_again(segment, known) : look_up(segment);
 
-	/* TC ingress looks for cookies of this slot from here on */
-	if (way_of(segment->env) == PG_SHIELD_WAY_OWN && segment->state->last_slot != slot)
-		segment->state->last_slot = slot;
-	return known ? judge_again(segment, known) : look_up(segment);
+	if (verdict == SHIELD_ANSWER && way_of(segment->env) == PG_SHIELD_WAY_OWN)
+		ready_own(segment);
+	return verdict;
 }
 
 static __always_inline int take(const struct segment *segment)

@@ -62,9 +62,33 @@ static __always_inline void offer(const struct pg_shield_env *env, const struct 
 	answer->echo = asked->time;
 }
 
-static __always_inline __u32 own_cookie(const struct pg_shield_env *env, const struct route *route,
-					const struct work *work, __u32 slot,
-					const struct syn_ack *answer)
+/* Readies the hash for the SYN's target. A global function: the verifier walks it once. */
+__noinline int make_prefix(const struct route *route, struct memo *memo)
+{
+	const struct pg_shield_env *env = shield_env();
+	__u32 slot;
+
+	if (!route || !memo || !env)
+		return 0;
+	slot = pg_shield_slot(memo->now_ns);
+	pg_shield_prefix(env, route->target, route->target_port_be, route->family, slot,
+			 &memo->prefix);
+	memo->prefix_target[0] = route->target[0];
+	memo->prefix_target[1] = route->target[1];
+	memo->prefix_family = route->family;
+	memo->prefix_slot = slot + 1;
+	return 0;
+}
+
+static __always_inline bool has_prefix(const struct route *route, const struct memo *memo)
+{
+	return memo->prefix_slot == pg_shield_slot(memo->now_ns) + 1 &&
+	       memo->prefix_target[0] == route->target[0] &&
+	       memo->prefix_target[1] == route->target[1] && memo->prefix_family == route->family;
+}
+
+static __always_inline __u32 own_cookie(const struct memo *memo, const struct route *route,
+					const struct work *work, const struct syn_ack *answer)
 {
 	const struct pg_tcp_options *asked = &work->options.found;
 	struct pg_shield_options kept = {
@@ -76,7 +100,7 @@ static __always_inline __u32 own_cookie(const struct pg_shield_env *env, const s
 	struct pg_shield_flow flow;
 
 	flow_of(route, work->facts.sequence, &flow);
-	return pg_shield_cookie(env, &flow, slot, &kept);
+	return pg_shield_cookie(&memo->prefix, &flow, memo->prefix_slot - 1, &kept);
 }
 
 static __always_inline void fill_answer(const struct pg_shield_env *env, const struct route *route,
@@ -88,13 +112,13 @@ static __always_inline void fill_answer(const struct pg_shield_env *env, const s
 		limit_to_kernel(&memo->listener, &work->options.found, answer);
 		answer->cookie = work->cookie;
 	} else {
-		answer->cookie = own_cookie(env, route, work, pg_shield_slot(memo->now_ns), answer);
+		answer->cookie = own_cookie(memo, route, work, answer);
 	}
 }
 
 /*
- * Sends the cookie that shield() has found to be due; route->endpoint is the shield. A global
- * function, called by the gate: under shield() the stack has no room. Returns an enum sent.
+ * Sends the cookie that shield() has found to be due and readied; route->endpoint is the shield. A
+ * global function, called by the gate: under shield() the stack has no room. Returns an enum sent.
  */
 __noinline int answer_syn(struct xdp_md *ctx, const struct route *route)
 {

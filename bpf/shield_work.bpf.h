@@ -53,6 +53,10 @@ struct memo {
 	__u32 syns;  /* in this tick */
 	__u32 known; /* enum known */
 	struct listener listener;
+	__u64 prefix_target[2]; /* of the own cookie's prefix */
+	struct pg_siphash prefix;
+	__u32 prefix_slot; /* + 1; 0 = there is none */
+	__u32 prefix_family;
 };
 
 struct {

@@ -217,24 +217,35 @@ static __always_inline __u32 pg_shield_slot(__u64 now_ns)
 	return now_ns >> PG_SHIELD_SLOT_SHIFT;
 }
 
-static __always_inline __u32 pg_shield_mac(const struct pg_shield_env *env,
-					   const struct pg_shield_flow *flow, __u32 slot, __u8 info)
+/*
+ * What is hashed: target address, slot, target port and family, the same for all that ask one
+ * listener within a slot, so that it can be kept ready; then the client, its sequence number, and
+ * the low byte of the cookie.
+ */
+static __always_inline void pg_shield_prefix(const struct pg_shield_env *env, const __u64 target[2],
+					     __be16 target_port, __u8 family, __u32 slot,
+					     struct pg_siphash *ret_prefix)
 {
-	__u32 ports = (__u32)flow->source_port_be << 16 | flow->target_port_be, words = 2;
-	struct pg_siphash s;
+	pg_siphash_start(ret_prefix, env->keys[slot & 3]);
+	pg_siphash_word(ret_prefix, target[0]);
+	pg_siphash_word(ret_prefix, target[1]);
+	pg_siphash_word(ret_prefix, (__u64)slot << 32 | (__u32)target_port << 16 | family);
+}
 
-	pg_siphash_start(&s, env->keys[slot & 3]);
+static __always_inline __u32 pg_shield_mac(const struct pg_siphash *prefix,
+					   const struct pg_shield_flow *flow, __u8 info)
+{
+	__u64 port_info = flow->source_port_be | (__u32)info << 16;
+	struct pg_siphash s = *prefix;
+
 	if (flow->family == 4) {
-		pg_siphash_word(&s, flow->source[1] >> 32 | (flow->target[1] >> 32 << 32));
-	} else {
-		pg_siphash_word(&s, flow->source[0]);
-		pg_siphash_word(&s, flow->source[1]);
-		pg_siphash_word(&s, flow->target[0]);
-		pg_siphash_word(&s, flow->target[1]);
-		words = 5;
+		pg_siphash_word(&s, flow->source[1] >> 32 | (__u64)flow->sequence << 32);
+		return pg_siphash_finish(&s, PG_SIPHASH_LAST(4 * 8 + 3) | port_info) >> 40;
 	}
-	pg_siphash_word(&s, (__u64)ports << 32 | flow->sequence);
-	return pg_siphash_finish(&s, PG_SIPHASH_LAST(words * 8 + 5) | (__u64)slot << 8 | info) >>
+	pg_siphash_word(&s, flow->source[0]);
+	pg_siphash_word(&s, flow->source[1]);
+	return pg_siphash_finish(&s,
+				 PG_SIPHASH_LAST(5 * 8 + 7) | port_info << 32 | flow->sequence) >>
 	       40;
 }
 
@@ -255,14 +266,15 @@ static __always_inline __u32 pg_shield_mss_index(__u8 family, __u32 mss)
 						 : 0;
 }
 
-static __always_inline __u32 pg_shield_cookie(const struct pg_shield_env *env,
+/* The cookie for a flow to the target, and in the slot, of the prefix. */
+static __always_inline __u32 pg_shield_cookie(const struct pg_siphash *prefix,
 					      const struct pg_shield_flow *flow, __u32 slot,
 					      const struct pg_shield_options *options)
 {
 	__u8 info = (slot & 1) << 7 | pg_shield_mss_index(flow->family, options->mss) << 5 |
 		    (options->sack ? 1 : 0) << 4 | (options->scale & 15);
 
-	return pg_shield_mac(env, flow, slot, info) << 8 | info;
+	return pg_shield_mac(prefix, flow, info) << 8 | info;
 }
 
 /* Whether the cookie was made for this flow in this slot or the last; then *ret_options is set. */
@@ -270,10 +282,12 @@ static __always_inline int pg_shield_check(const struct pg_shield_env *env,
 					   const struct pg_shield_flow *flow, __u32 cookie,
 					   __u32 slot, struct pg_shield_options *ret_options)
 {
+	struct pg_siphash prefix;
 	__u8 info = cookie;
 
 	slot -= (slot ^ info >> 7) & 1;
-	if (pg_shield_mac(env, flow, slot, info) != cookie >> 8)
+	pg_shield_prefix(env, flow->target, flow->target_port_be, flow->family, slot, &prefix);
+	if (pg_shield_mac(&prefix, flow, info) != cookie >> 8)
 		return 0;
 	ret_options->mss = pg_shield_mss(flow->family, info >> 5 & 3);
 	ret_options->scale = info & 15;

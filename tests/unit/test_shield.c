@@ -42,6 +42,48 @@ static void fill_env(struct pg_shield_env *env)
 	assert_int_equal(pg_shield_keys(env, NOW_NS), 0);
 }
 
+static uint32_t make_cookie(const struct pg_shield_env *env, const struct pg_shield_flow *flow,
+			    uint32_t slot, const struct pg_shield_options *options)
+{
+	struct pg_siphash prefix;
+
+	pg_shield_prefix(env, flow->target, flow->target_port_be, flow->family, slot, &prefix);
+	return pg_shield_cookie(&prefix, flow, slot, options);
+}
+
+/* The hash is SipHash-2-4 of these bytes, however it is split. */
+static void cookie_is_the_documented_hash(void **state)
+{
+	struct pg_shield_options options = { 1460, 7, 1 };
+	uint32_t slot = pg_shield_slot(NOW_NS);
+	struct pg_shield_env env;
+
+	fill_env(&env);
+	for (size_t f = 0; f < ARRAY_SIZE(flows); f++) {
+		const struct pg_shield_flow *flow = &flows[f];
+		uint32_t cookie = make_cookie(&env, flow, slot, &options);
+		bool v4 = flow->family == 4;
+		uint8_t bytes[64], *at = bytes;
+
+		memcpy(at, flow->target, 16);
+		at[16] = flow->family;
+		at[17] = 0;
+		memcpy(at + 18, &flow->target_port_be, 2);
+		memcpy(at + 20, &slot, 4);
+		at += 24;
+		memcpy(at, v4 ? (const uint8_t *)flow->source + 12 : (const void *)flow->source,
+		       v4 ? 4 : 16);
+		at += v4 ? 4 : 16;
+		memcpy(at, &flow->sequence, 4);
+		memcpy(at + 4, &flow->source_port_be, 2);
+		at[6] = (uint8_t)cookie;
+		at += 7;
+		assert_int_equal(cookie >> 8, pg_siphash((const __u64 *)env.keys[slot & 3], bytes,
+							 (uint32_t)(at - bytes)) >>
+						      40);
+	}
+}
+
 static void cookie_comes_back(void **state)
 {
 	struct pg_shield_options kept;
@@ -52,7 +94,7 @@ static void cookie_comes_back(void **state)
 	for (size_t f = 0; f < ARRAY_SIZE(flows); f++) {
 		for (uint32_t scale = 0; scale <= PG_SHIELD_NO_SCALE; scale++) {
 			struct pg_shield_options options = { 1460, (uint8_t)scale, scale & 1 };
-			uint32_t cookie = pg_shield_cookie(&env, &flows[f], slot, &options);
+			uint32_t cookie = make_cookie(&env, &flows[f], slot, &options);
 
 			assert_true(pg_shield_check(&env, &flows[f], cookie, slot, &kept));
 			assert_int_equal(kept.scale, scale);
@@ -78,7 +120,7 @@ static void changed_flow_is_refused(void **state)
 	for (size_t f = 0; f < ARRAY_SIZE(flows); f++) {
 		struct pg_shield_flow flow = flows[f];
 
-		cookie = pg_shield_cookie(&env, &flow, slot, &options);
+		cookie = make_cookie(&env, &flow, slot, &options);
 		assert_false(pg_shield_check(&other, &flow, cookie, slot, &kept));
 		for (int bit = 0; bit < 32; bit++)
 			assert_false(pg_shield_check(&env, &flow, cookie ^ 1u << bit, slot, &kept));
@@ -505,6 +547,7 @@ static void damaged_memory_is_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(cookie_is_the_documented_hash),
 		cmocka_unit_test(cookie_comes_back),
 		cmocka_unit_test(changed_flow_is_refused),
 		cmocka_unit_test(mss_is_never_above_the_clients),

@@ -98,6 +98,18 @@ static void size_maps(struct gate_bpf *skeleton, uint32_t sessions, uint32_t str
 	bpf_map__set_max_entries(skeleton->maps.pg_strm_windows, streams);
 }
 
+/* Of a program's own, or of libbpf (.rodata and the like). */
+static bool is_private(const struct bpf_map *map)
+{
+	static const char *const names[] = { "pg_xsks", "pg_shield_work", "pg_shield_memo" };
+	const char *name = bpf_map__name(map);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return strchr(name, '.') != NULL;
+}
+
 /* Pins every shared map under the instance; libbpf takes over what is pinned already. */
 static void pin_maps(const struct pg_maps *maps, struct gate_bpf *skeleton)
 {
@@ -106,8 +118,7 @@ static void pin_maps(const struct pg_maps *maps, struct gate_bpf *skeleton)
 
 	bpf_object__for_each_map(map, skeleton->obj)
 	{
-		if (map == skeleton->maps.pg_xsks || map == skeleton->maps.pg_shield_work ||
-		    map == skeleton->maps.pg_shield_memo || strchr(bpf_map__name(map), '.'))
+		if (is_private(map))
 			continue;
 		map_path(maps, bpf_map__name(map), path, sizeof(path));
 		bpf_map__set_pin_path(map, path);
@@ -163,6 +174,25 @@ static int check_pinned(struct pg_maps *maps, const struct pg_maps_options *opti
 			maps->path, shared.sessions, shared.streams, options->sessions,
 			options->streams, options->instance);
 	maps->adopted = true;
+	return 0;
+}
+
+int pg_maps_share(const struct pg_maps *maps, struct bpf_object *object)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+	{
+		struct bpf_map *ours =
+			bpf_object__find_map_by_name(maps->base->obj, bpf_map__name(map));
+		int err;
+
+		if (!ours || is_private(map))
+			continue;
+		err = bpf_map__reuse_fd(map, bpf_map__fd(ours));
+		if (err)
+			return err;
+	}
 	return 0;
 }
 

@@ -10,6 +10,8 @@
 #include "packgate/abi.h"
 #include "packgate/shield.h"
 
+struct bpf_object;
+
 /*
  * The kernel's objects (DESIGN section 3): one set of maps for the instance, pinned and mapped
  * into memory; per interface a program, its link and its pg_xsks.
@@ -54,6 +56,12 @@ int pg_maps_open(const struct pg_maps_options *options, struct pg_maps **ret_map
 void pg_maps_close(struct pg_maps *maps); /* the pins stay */
 /* Closes, and unpins the maps unless they were adopted or an interface still has pins. */
 void pg_maps_discard(struct pg_maps *maps);
+
+/*
+ * Lets another object, opened and not loaded, use the gate's maps: each of a name that both have,
+ * but for those that are private to a program. 0 or a negative errno.
+ */
+int pg_maps_share(const struct pg_maps *maps, struct bpf_object *object);
 
 /* A slot of the counter arrays for an interface name, the same for ever. */
 int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, struct pg_error *error);

@@ -2,7 +2,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,22 +29,6 @@ static void free_seed(struct pg_shield_seed **seed)
 	pg_shield_seed_free(*seed);
 }
 
-/* The shared maps are those that the gate has pinned. */
-static void share_maps(const struct pg_maps *maps, struct shield_seed_bpf *skeleton)
-{
-	struct bpf_map *map;
-	char path[256];
-
-	bpf_map__set_autocreate(skeleton->maps.pg_shield_log, false);
-	bpf_object__for_each_map(map, skeleton->obj)
-	{
-		if (map == skeleton->maps.pg_shield_log || strchr(bpf_map__name(map), '.'))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", maps->path, bpf_map__name(map));
-		bpf_map__set_pin_path(map, path);
-	}
-}
-
 int pg_shield_seed_open(const struct pg_maps *maps, struct pg_shield_seed **ret_seed,
 			struct pg_error *error)
 {
@@ -58,8 +41,9 @@ int pg_shield_seed_open(const struct pg_maps *maps, struct pg_shield_seed **ret_
 	if (!seed->skeleton)
 		return pg_error_set(error, -errno, "opening the walk over TCP sockets: %s",
 				    strerror(errno));
-	share_maps(maps, seed->skeleton);
-	err = shield_seed_bpf__load(seed->skeleton);
+	err = pg_maps_share(maps, seed->skeleton->obj);
+	if (!err)
+		err = shield_seed_bpf__load(seed->skeleton);
 	if (err)
 		return pg_error_set(error, err, "loading the walk over TCP sockets: %s",
 				    strerror(-err));

@@ -8,7 +8,7 @@
 /* Marks the sockets that the kernel has, in pg_shield_marks (bpf/shield_seed.bpf.c). */
 struct pg_shield_seed;
 
-/* Loads the program over the pinned maps; it needs CAP_PERFMON besides the gate's. */
+/* Loads the program over the gate's maps; it needs CAP_PERFMON besides the gate's. */
 int pg_shield_seed_open(const struct pg_maps *maps, struct pg_shield_seed **ret_seed,
 			struct pg_error *error);
 void pg_shield_seed_free(struct pg_shield_seed *seed);

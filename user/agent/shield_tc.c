@@ -39,28 +39,18 @@ int pg_shield_tc_supported(struct pg_error *error)
 	return 0;
 }
 
-/* The shared maps are those that the gate has pinned. */
 static int load(const struct pg_maps *maps, struct shield_tc_bpf **ret_skeleton,
 		struct pg_error *error)
 {
 	PG_CLEANUP(free_skeleton) struct shield_tc_bpf *skeleton = shield_tc_bpf__open();
-	struct bpf_map *map;
-	char path[256];
 	int err;
 
 	if (!skeleton)
 		return pg_error_set(error, -errno, "opening the shield's TC object: %s",
 				    strerror(errno));
-	bpf_map__set_autocreate(skeleton->maps.pg_shield_log, false);
-	bpf_object__for_each_map(map, skeleton->obj)
-	{
-		if (map == skeleton->maps.pg_shield_seen || map == skeleton->maps.pg_shield_walk ||
-		    map == skeleton->maps.pg_shield_log || strchr(bpf_map__name(map), '.'))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", maps->path, bpf_map__name(map));
-		bpf_map__set_pin_path(map, path);
-	}
-	err = shield_tc_bpf__load(skeleton);
+	err = pg_maps_share(maps, skeleton->obj);
+	if (!err)
+		err = shield_tc_bpf__load(skeleton);
 	if (err)
 		return pg_error_set(error, err, "loading the shield's TC program: %s",
 				    strerror(-err));
