@@ -26,15 +26,17 @@ struct pg_frame {
 };
 
 struct pg_opcode_rule {
-	__u32 flags;		  /* PG_FLAG_BIT of every legal flag byte; 0 = no such opcode */
-	__u16 min, max;		  /* payload bytes without guard */
-	__u16 frag_min, frag_max; /* the same where FRAG is set */
-	__u32 directions;
+	__u32 flags[2]; /* by direction: PG_FLAG_BIT of every legal flag byte; 0 = never travels */
+	__u16 min[2];	/* payload bytes without guard; [1] where FRAG is set */
+	__u16 max[2];
 };
 
 static const struct pg_opcode_rule pg_opcode_rules[16] = {
 #define PG_X(name, number, label, directions, flags, min, max, frag_min, frag_max) \
-	[number] = { flags, min, max, frag_min, frag_max, directions },
+	[number] = { { (directions)&PG_TO_SERVER ? (flags) : 0,                    \
+		       (directions)&PG_TO_CLIENT ? (flags) : 0 },                  \
+		     { min, frag_min },                                            \
+		     { max, frag_max } },
 	PG_OPCODES(PG_X)
 #undef PG_X
 };
@@ -93,12 +95,11 @@ static __always_inline bool pg_frame_session_valid(const __u8 *data, const void 
 static __always_inline bool pg_frame_payload_valid(const struct pg_opcode_rule *rule,
 						   const struct pg_frame *frame)
 {
-	__u32 fragmented = frame->flags & PG_FLAG_FRAG;
-	__u32 min = fragmented ? rule->frag_min : rule->min;
-	__u32 max = fragmented ? rule->frag_max : rule->max;
+	__u32 fragmented = frame->flags / PG_FLAG_FRAG & 1;
 	__u32 guard = frame->has_guard ? PG_GUARD_BYTES : 0;
 
-	return frame->payload_bytes >= min + guard && frame->payload_bytes <= max + guard &&
+	return frame->payload_bytes >= rule->min[fragmented] + guard &&
+	       frame->payload_bytes <= rule->max[fragmented] + guard &&
 	       frame->bytes <= PG_FRAME_MAX;
 }
 
@@ -117,26 +118,22 @@ static __always_inline enum pg_drop pg_frame_check(const void *start, const void
 	const struct pg_opcode_rule *rule;
 	const __u8 *data = (const __u8 *)start;
 	enum pg_drop drop;
+	__u32 fixed;
 
 	if (bytes < PG_HEADER_MIN || (const void *)(data + PG_HEADER_MIN) > data_end)
 		return PG_DROP_FRAME_SHORT;
-	frame->flags = data[PG_AT_FLAGS];
-	frame->opcode = data[PG_AT_OPCODE];
-	if ((frame->flags & PG_FLAG_RSV) | (frame->opcode & PG_OPCODE_RSV))
+	fixed = pg_load_be32(data + PG_AT_FLAGS); /* flags, opcode and payload length at once */
+	if (fixed & (PG_FLAG_RSV << 24 | PG_OPCODE_RSV << 16))
 		return PG_DROP_RESERVED_BITS;
-	rule = &pg_opcode_rules[frame->opcode & 0xf];
-	if (!(rule->directions & (1u << direction)))
-		return PG_DROP_OPCODE;
-	if (!(rule->flags & PG_FLAG_BIT(frame->flags)))
-		return PG_DROP_FLAGS;
-	frame->header_bytes = PG_HEADER_MIN + 4 * (!!(frame->flags & PG_FLAG_STRE) +
-						   !!(frame->flags & PG_FLAG_PACK) +
-						   !!(frame->flags & PG_FLAG_FRAG));
-	if (bytes < frame->header_bytes)
-		return PG_DROP_FRAME_SHORT;
-	frame->payload_bytes = pg_load_be16(data + PG_AT_PAYLOAD_LENGTH);
+	frame->flags = fixed >> 24;
+	frame->opcode = fixed >> 16 & 0xf;
+	frame->payload_bytes = fixed & 0xffff;
+	rule = &pg_opcode_rules[frame->opcode];
+	if (!(rule->flags[direction] & PG_FLAG_BIT(frame->flags)))
+		return rule->flags[direction] ? PG_DROP_FLAGS : PG_DROP_OPCODE;
+	frame->header_bytes = PG_HEADER_BYTES(frame->flags);
 	if ((__u32)frame->header_bytes + frame->payload_bytes != bytes)
-		return PG_DROP_LENGTH_MISMATCH;
+		return bytes < frame->header_bytes ? PG_DROP_FRAME_SHORT : PG_DROP_LENGTH_MISMATCH;
 	frame->bytes = (__u16)bytes;
 	frame->session = pg_load_be32(data + PG_AT_CLIENT_ID);
 	frame->stream = frame->pack = frame->fragment = 0;

@@ -21,6 +21,9 @@
 #define PG_KEY_BLOCK_SHIFT 14	/* packIds 2^14 to a key block, section 2 */
 #define PG_PACK_ID_LAST	   0xfffffffeu
 
+/* Bytes of the header that a flag byte announces: 4 more for each of STRE PACK FRAG. */
+#define PG_HEADER_BYTES(flags) (4 * (0x76656554u >> ((flags) >> 3 & 0x1c) & 0xf))
+
 /* Offsets into the fixed part. Only the decoder of frame.h and the encoder use them. */
 #define PG_AT_CLIENT_ID	     0
 #define PG_AT_SERVER_ID	     2
