@@ -69,7 +69,7 @@ __noinline int find_route(struct xdp_md *ctx, struct route *ret_route)
 
 static __always_inline enum step step_shield(struct pkt *pkt)
 {
-	int verdict = shield(pkt->ctx, &pkt->route);
+	int verdict = shield(pkt->ctx, pkt->route);
 
 	if (verdict == SHIELD_CHECK)
 		verdict = check_ack(&pkt->route);
@@ -88,9 +88,9 @@ static __always_inline enum step step_shield(struct pkt *pkt)
 
 static __always_inline enum step step_endpoint(struct pkt *pkt)
 {
-	__u32 offset;
+	__u32 offset, index;
 
-	switch (find_route(pkt->ctx, &pkt->route)) {
+	switch (find_route(pkt->ctx, pkt->route)) {
 	case ROUTE_SHIELD:
 		return step_shield(pkt);
 	case ROUTE_OURS:
@@ -98,12 +98,13 @@ static __always_inline enum step step_endpoint(struct pkt *pkt)
 	default:
 		return PASS;
 	}
-	pkt->endpoint = bpf_map_lookup_elem(&pg_endpoints, &pkt->route.endpoint);
-	offset = pkt->route.payload_offset;
+	index = pkt->route->endpoint;
+	pkt->endpoint = bpf_map_lookup_elem(&pg_endpoints, &index);
+	offset = pkt->route->payload_offset;
 	if (!pkt->endpoint || offset > PAYLOAD_OFFSET_MAX)
 		return PASS;
 	pkt->payload = pkt->data + offset;
-	return pkt->route.fault ? refuse(pkt, pkt->route.fault) : NEXT;
+	return pkt->route->fault ? refuse(pkt, pkt->route->fault) : NEXT;
 }
 
 #endif

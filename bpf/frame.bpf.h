@@ -8,7 +8,7 @@ static __always_inline enum step step_frame(struct pkt *pkt)
 {
 	enum pg_drop drop;
 
-	drop = pg_frame_check(pkt->payload, pkt->end, pkt->route.payload_bytes, PG_C2S,
+	drop = pg_frame_check(pkt->payload, pkt->end, pkt->route->payload_bytes, PG_C2S,
 			      pkt->endpoint->guard, &pkt->frame);
 	if (drop)
 		return refuse(pkt, drop);

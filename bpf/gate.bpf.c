@@ -38,10 +38,12 @@ static __always_inline enum step walk(struct pkt *pkt)
 SEC("xdp")
 int pg_gate(struct xdp_md *ctx)
 {
+	struct route route;
 	struct pkt pkt; /* each step fills what the next ones read */
 	__u64 bytes = ctx->data_end - ctx->data;
 
 	pkt.ctx = ctx;
+	pkt.route = &route;
 	pkt.data = (const void *)(long)ctx->data;
 	pkt.end = (const void *)(long)ctx->data_end;
 	pkt.endpoint = NULL;

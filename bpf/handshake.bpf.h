@@ -99,8 +99,8 @@ static __always_inline enum step step_shakehand(struct pkt *pkt)
 	if (!pkt->endpoint->handshake)
 		return refuse(pkt, PG_DROP_HANDSHAKE_OFF);
 	count_one(PG_COUNT_SHAKEHANDS, pkt->ctx->data_end - pkt->ctx->data);
-	if (shared && shared->cookie_due && !cookie_right(pkt->ctx, &pkt->route))
-		return pkt->route.plain ? COOKIE : refuse(pkt, PG_DROP_COOKIE_UNANSWERED);
+	if (shared && shared->cookie_due && !cookie_right(pkt->ctx, pkt->route))
+		return pkt->route->plain ? COOKIE : refuse(pkt, PG_DROP_COOKIE_UNANSWERED);
 	if (unmatched(pkt) == PG_DROP_RATE_LIMITED)
 		return refuse(pkt, PG_DROP_RATE_LIMITED);
 	return STEER;
@@ -108,7 +108,7 @@ static __always_inline enum step step_shakehand(struct pkt *pkt)
 
 static __always_inline int answer_cookie(struct xdp_md *ctx, struct pkt *pkt, __u64 bytes)
 {
-	int action = give_cookie(ctx, &pkt->route);
+	int action = give_cookie(ctx, pkt->route);
 
 	count_one(action == XDP_TX ? PG_COUNT_COOKIES : PG_COUNT_ABORTED, bytes);
 	return action;

@@ -55,7 +55,7 @@ static __always_inline bool bucket_take(struct pg_bucket *bucket, __u32 rate)
 /* A source is an IPv4 address or an IPv6 /64. */
 static __always_inline __u32 source_bucket(const struct pkt *pkt)
 {
-	__u64 source = pkt->route.family == 4 ? pkt->route.source[1] : pkt->route.source[0];
+	__u64 source = pkt->route->family == 4 ? pkt->route->source[1] : pkt->route->source[0];
 
 	return (source * HASH_MULTIPLIER) >> 48;
 }
@@ -77,7 +77,8 @@ static __always_inline enum pg_drop unmatched(const struct pkt *pkt)
 static __always_inline bool ack_again(const struct pkt *pkt)
 {
 	const struct pg_shared *shared = shared_state();
-	struct pg_acks_state *acks = bpf_map_lookup_elem(&pg_acks, &pkt->slot);
+	__u32 slot = pkt->slot;
+	struct pg_acks_state *acks = bpf_map_lookup_elem(&pg_acks, &slot);
 
 	return acks && shared && bucket_take(&acks->bucket, shared->ack_rate);
 }

@@ -47,10 +47,10 @@ struct pkt {
 	struct xdp_md *ctx;
 	const void *data; /* the whole frame on the link */
 	const void *end;
-	struct route route;
-	__u8 reason;	/* enum pg_drop of a refusal */
-	__u8 duplicate; /* steered to be acked again */
-	__u8 candidate; /* steered although not from the pinned peer */
+	struct route *route; /* on its own: it alone has an address that calls see */
+	__u8 reason;	     /* enum pg_drop of a refusal */
+	__u8 duplicate;	     /* steered to be acked again */
+	__u8 candidate;	     /* steered although not from the pinned peer */
 	const struct pg_endpoint *endpoint;
 	const void *payload;
 	struct pg_frame frame;

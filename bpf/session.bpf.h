@@ -7,13 +7,13 @@
 
 static __always_inline enum step step_session(struct pkt *pkt)
 {
-	const struct pg_session *session;
+	__u32 slot = PG_SESSION_SLOT(pkt->frame.session, session_mask);
+	const struct pg_session *session = bpf_map_lookup_elem(&pg_sessions, &slot);
 
-	pkt->slot = PG_SESSION_SLOT(pkt->frame.session, session_mask);
-	session = bpf_map_lookup_elem(&pg_sessions, &pkt->slot);
+	pkt->slot = slot;
 	if (!session)
 		return refuse(pkt, PG_DROP_NO_SESSION);
-	if (session->id != pkt->frame.session || session->endpoint != pkt->route.endpoint)
+	if (session->id != pkt->frame.session || session->endpoint != pkt->route->endpoint)
 		return refuse(pkt, unmatched(pkt));
 	if (session->state != PG_SESSION_READY && session->state != PG_SESSION_OPEN)
 		return refuse(pkt, PG_DROP_SESSION_STATE);
@@ -27,6 +27,7 @@ static __always_inline enum step step_stream(struct pkt *pkt)
 	struct pg_stream_key key = { .session_slot = pkt->slot, .stream = pkt->frame.stream };
 	const struct pg_stream_line *line;
 	const struct pg_stream_ref *ref;
+	__u32 slot;
 
 	pkt->stream = NULL;
 	if (!pkt->frame.stream || pkt->frame.opcode == PG_OP_OPENSTREAM)
@@ -34,13 +35,14 @@ static __always_inline enum step step_stream(struct pkt *pkt)
 	ref = bpf_map_lookup_elem(&pg_streams, &key);
 	if (!ref)
 		return refuse(pkt, PG_DROP_NO_STREAM);
-	pkt->stream_slot = ref->slot;
-	line = bpf_map_lookup_elem(&pg_strm_lines, &pkt->stream_slot);
+	slot = ref->slot;
+	line = bpf_map_lookup_elem(&pg_strm_lines, &slot);
 	if (!line || line->state == PG_STREAM_FREE)
 		return refuse(pkt, PG_DROP_NO_STREAM);
 	if (line->state == PG_STREAM_CLOSE && pkt->frame.opcode != PG_OP_CLOSESTREAM)
 		return refuse(pkt, PG_DROP_NO_STREAM);
 	pkt->stream = line;
+	pkt->stream_slot = slot;
 	return NEXT;
 }
 
@@ -81,7 +83,7 @@ __noinline int control_guard_right(struct xdp_md *ctx, __u32 slot, __u32 offset,
 static __always_inline bool guard_right(const struct pkt *pkt)
 {
 	if (pkt->frame.opcode != PG_OP_DATA)
-		return control_guard_right(pkt->ctx, pkt->slot, pkt->route.payload_offset,
+		return control_guard_right(pkt->ctx, pkt->slot, pkt->route->payload_offset,
 					   pkt->frame.bytes);
 	return pg_guard_check_data(pkt->session->guard_c2s, pkt->payload, pkt->end, &pkt->frame);
 }
@@ -94,8 +96,9 @@ static __always_inline enum step step_peer(struct pkt *pkt)
 {
 	const struct pg_session *session = pkt->session;
 
-	if (pkt->route.source[0] == session->peer[0] && pkt->route.source[1] == session->peer[1] &&
-	    pkt->route.source_port_be == session->peer_port_be)
+	if (pkt->route->source[0] == session->peer[0] &&
+	    pkt->route->source[1] == session->peer[1] &&
+	    pkt->route->source_port_be == session->peer_port_be)
 		return NEXT;
 	if (!pkt->endpoint->roaming || pkt->frame.opcode != PG_OP_DATA ||
 	    pkt->frame.pack <= series_highest(pkt))

@@ -19,13 +19,14 @@
  */
 static __always_inline bool already_received(const struct pkt *pkt)
 {
+	__u32 slot = pkt->slot, stream_slot = pkt->stream_slot;
 	const struct pg_window *window;
 
 	if (pkt->stream) {
-		window = bpf_map_lookup_elem(&pg_strm_windows, &pkt->stream_slot);
+		window = bpf_map_lookup_elem(&pg_strm_windows, &stream_slot);
 		asm volatile("" : "+r"(window));
 	} else {
-		window = bpf_map_lookup_elem(&pg_windows, &pkt->slot);
+		window = bpf_map_lookup_elem(&pg_windows, &slot);
 	}
 	return window && pg_replay_bit(window->bits, pkt->frame.pack);
 }
