@@ -17,10 +17,13 @@ static __always_inline bool endpoint_matches(const struct route *route,
 	return endpoint->address[0] == route->target[0] && endpoint->address[1] == route->target[1];
 }
 
-/* The endpoint that the datagram claims to be for, exact addresses before wildcards; 0 = none. */
-static __always_inline __u32 find_endpoint(const struct route *route)
+/*
+ * The endpoint that the datagram claims to be for, exact addresses before wildcards; NULL = none.
+ * Leaves its index in the route.
+ */
+static __always_inline const struct pg_endpoint *find_endpoint(struct route *route)
 {
-	__u32 port = pg_be16(route->target_port_be);
+	__u32 port = host16(route->target_port_be);
 	const __u32 *head = bpf_map_lookup_elem(&pg_ports, &port);
 	__u32 index = head ? *head : 0;
 
@@ -28,26 +31,27 @@ static __always_inline __u32 find_endpoint(const struct route *route)
 		const struct pg_endpoint *endpoint = bpf_map_lookup_elem(&pg_endpoints, &index);
 
 		if (!endpoint)
-			return 0;
-		if (endpoint_matches(route, endpoint))
-			return index;
+			return NULL;
+		if (endpoint_matches(route, endpoint)) {
+			route->endpoint = index;
+			return endpoint;
+		}
 		index = endpoint->next;
 	}
-	return 0;
+	return NULL;
 }
 
 enum route_kind {
 	ROUTE_PASS,
-	ROUTE_OURS,   /* a datagram for an endpoint; *ret_route is filled */
-	ROUTE_SHIELD, /* a segment for a port that has a shield; *ret_route is filled */
+	ROUTE_DATAGRAM, /* *ret_route is filled but for the endpoint */
+	ROUTE_SHIELD,	/* a segment for a port that has a shield; *ret_route is filled */
 };
 
 /*
- * Reads the headers and finds the endpoint or the shield. A global function, so that the verifier
- * walks the many shapes of headers once and all that follows starts from one state; it costs one
- * call. Returns an enum route_kind.
+ * Reads headers of every shape. A global function, so that the verifier walks those shapes once and
+ * all that follows starts from one state; it costs one call. Returns an enum route_kind.
  */
-__noinline int find_route(struct xdp_md *ctx, struct route *ret_route)
+__noinline int read_route(struct xdp_md *ctx, struct route *ret_route)
 {
 	struct headers in = {
 		.data = (const void *)(long)ctx->data,
@@ -57,12 +61,10 @@ __noinline int find_route(struct xdp_md *ctx, struct route *ret_route)
 
 	if (!ret_route || parse(&in) != NEXT)
 		return ROUTE_PASS;
-	if (ret_route->protocol == IPPROTO_TCP) {
-		ret_route->endpoint = shield_on_port(ret_route->target_port_be);
-		return ret_route->endpoint ? ROUTE_SHIELD : ROUTE_PASS;
-	}
-	ret_route->endpoint = find_endpoint(ret_route);
-	return ret_route->endpoint ? ROUTE_OURS : ROUTE_PASS;
+	if (ret_route->protocol != IPPROTO_TCP)
+		return ROUTE_DATAGRAM;
+	ret_route->endpoint = shield_on_port(ret_route->target_port_be);
+	return ret_route->endpoint ? ROUTE_SHIELD : ROUTE_PASS;
 }
 
 #define PAYLOAD_OFFSET_MAX 1023
@@ -86,24 +88,36 @@ static __always_inline enum step step_shield(struct pkt *pkt)
 	return ABORT;
 }
 
-static __always_inline enum step step_endpoint(struct pkt *pkt)
+/* The route and the payload of a datagram; what is none ends here. */
+static __always_inline enum step step_route(struct pkt *pkt)
 {
-	__u32 offset, index;
+	struct headers in = { .data = pkt->data, .end = pkt->end, .route = pkt->route };
+	__u32 offset;
 
-	switch (find_route(pkt->ctx, pkt->route)) {
+	if (parse_plain(&in)) {
+		pkt->payload = pkt->data + PLAIN_PAYLOAD_AT;
+		return NEXT;
+	}
+	switch (read_route(pkt->ctx, pkt->route)) {
 	case ROUTE_SHIELD:
 		return step_shield(pkt);
-	case ROUTE_OURS:
+	case ROUTE_DATAGRAM:
 		break;
 	default:
 		return PASS;
 	}
-	index = pkt->route->endpoint;
-	pkt->endpoint = bpf_map_lookup_elem(&pg_endpoints, &index);
 	offset = pkt->route->payload_offset;
-	if (!pkt->endpoint || offset > PAYLOAD_OFFSET_MAX)
+	if (offset > PAYLOAD_OFFSET_MAX)
 		return PASS;
 	pkt->payload = pkt->data + offset;
+	return NEXT;
+}
+
+static __always_inline enum step step_endpoint(struct pkt *pkt)
+{
+	pkt->endpoint = find_endpoint(pkt->route);
+	if (!pkt->endpoint)
+		return PASS;
 	return pkt->route->fault ? refuse(pkt, pkt->route->fault) : NEXT;
 }
 

@@ -25,6 +25,7 @@
 
 static __always_inline enum step walk(struct pkt *pkt)
 {
+	STEP(step_route);
 	STEP(step_endpoint);
 	STEP(step_frame);
 	STEP(step_session);

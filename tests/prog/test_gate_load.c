@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /* What loading the gate costs the verifier: a jump here is a kernel that refuses it tomorrow. */
-#include <sys/utsname.h>
-
 #include "gate_fixture.h"
 
-#define INSTRUCTIONS_MAX     70000  /* processed; the kernel's own bound is 1,000,000 */
-#define INSTRUCTIONS_MAX_OLD 100000 /* the verifier of 6.1 prunes less */
-#define LOG_STATISTICS	     4
+#define INSTRUCTIONS_MAX 100000 /* processed; the kernel's own bound is 1,000,000 */
+#define LOG_STATISTICS	 4
 
 /* Whether the verifier takes the gate when it may only read this map. */
 static bool loads_with_read_only(const char *name)
@@ -66,28 +63,19 @@ static void load_with_log(char *log, size_t room)
 	gate_bpf__destroy(skeleton);
 }
 
-static unsigned int instructions_bound(void)
-{
-	unsigned int major, minor;
-	struct utsname host;
-
-	assert_int_equal(uname(&host), 0);
-	assert_int_equal(sscanf(host.release, "%u.%u", &major, &minor), 2);
-	return major * 100 + minor < 606 ? INSTRUCTIONS_MAX_OLD : INSTRUCTIONS_MAX;
-}
-
 static void verified_instructions(void **state)
 {
 	static char log[1 << 16];
-	unsigned int processed, bound = instructions_bound();
+	unsigned int processed;
 	const char *line;
 
 	load_with_log(log, sizeof(log));
 	line = strstr(log, "processed ");
 	assert_non_null(line);
 	assert_int_equal(sscanf(line, "processed %u insns", &processed), 1);
-	print_message("pg_gate: %u instructions processed, bound %u\n", processed, bound);
-	assert_in_range(processed, 1000, bound);
+	print_message("pg_gate: %u instructions processed, bound %u\n", processed,
+		      INSTRUCTIONS_MAX);
+	assert_in_range(processed, 1000, INSTRUCTIONS_MAX);
 }
 
 /* Where the kernel's HZ cannot be read, 0 stands for it, and the coarse clock is the tick. */

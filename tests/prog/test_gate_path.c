@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /* What is ours and what passes: link and IP headers, UDP lengths, endpoints. */
 #include "gate_fixture.h"
+#include "mutate.h"
 
 #define V4(address, to_port, ...)                                                                \
 	{                                                                                        \
@@ -448,6 +449,101 @@ static void chain_out_of_range(void **state)
 	assert_int_equal(wrong, 0);
 }
 
+/* --- the straight line beside the walk ---------------------------------------------------------
+ */
+
+#define AGREEMENTS 1500
+#define HEADERS_AT 12 /* EtherType, IPv4 header, UDP header */
+#define HEADERS	   (2 + 20 + 8)
+
+/* What one run did: the action, and the counter that it moved (of the last, if several). */
+struct outcome {
+	int action;
+	int counter;
+	uint32_t moved;
+};
+
+static struct outcome run_outcome(struct gate *gate, const struct link_frame *frame)
+{
+	static struct gate_state before, after;
+	struct outcome outcome = { .counter = -1 };
+
+	gate_save_counters(gate, &before);
+	outcome.action = gate_run_on(gate, frame, NULL);
+	gate_save_counters(gate, &after);
+	for (int i = 0; i < COUNTERS; i++) {
+		if (before.counters[i].packets == after.counters[i].packets)
+			continue;
+		outcome.counter = i;
+		outcome.moved += after.counters[i].packets - before.counters[i].packets;
+	}
+	return outcome;
+}
+
+/* A tag sends a datagram through the general walk, which is then 4 bytes further on. */
+static void tag_frame(const struct link_frame *frame, struct link_frame *ret_tagged)
+{
+	static const uint8_t tag[VLAN_BYTES] = { 0x81, 0, 0, 7 };
+
+	memcpy(ret_tagged->bytes, frame->bytes, HEADERS_AT);
+	memcpy(ret_tagged->bytes + HEADERS_AT, tag, sizeof(tag));
+	memcpy(ret_tagged->bytes + HEADERS_AT + sizeof(tag), frame->bytes + HEADERS_AT,
+	       frame->n - HEADERS_AT);
+	ret_tagged->n = frame->n + sizeof(tag);
+}
+
+/* Up to three bytes of the headers are changed, and at times the frame ends early. */
+static void spoil_headers(struct noise *noise, struct link_frame *frame)
+{
+	for (uint32_t i = noise_below(noise, 4); i; i--) {
+		uint8_t *at = frame->bytes + HEADERS_AT + noise_below(noise, HEADERS);
+
+		switch (noise_below(noise, 3)) {
+		case 0:
+			*at = noise_word(noise);
+			break;
+		case 1:
+			*at ^= 1 << noise_below(noise, 8);
+			break;
+		default:
+			*at += noise_below(noise, 2) ? 1 : -1;
+			break;
+		}
+	}
+	if (!noise_below(noise, 4))
+		frame->n = 14 + noise_below(noise, frame->n - 13);
+}
+
+/* What the straight line reads of plain IPv4 is what the walk reads, whatever the headers say. */
+static void straight_line_agrees(void **state)
+{
+	struct noise noise = noise_start("straight line");
+	struct gate *gate = *state;
+	uint32_t actions[XDP_REDIRECT + 1] = { 0 };
+
+	for (int i = 0; i < AGREEMENTS; i++) {
+		struct link_frame frame, tagged;
+		struct frame_spec spec = DATA(1);
+		struct frame_bytes payload;
+		struct outcome straight, walked;
+
+		build_frame(&spec, places[0].ids, places[0].key, &payload);
+		build_datagram(&places[0].datagram, payload.bytes, payload.n, &frame);
+		spoil_headers(&noise, &frame);
+		tag_frame(&frame, &tagged);
+		straight = run_outcome(gate, &frame);
+		walked = run_outcome(gate, &tagged);
+		assert_memory_equal(&straight, &walked, sizeof(straight));
+		assert_int_equal(straight.moved, 1);
+		assert_in_range(straight.action, 0, XDP_REDIRECT);
+		actions[straight.action]++;
+	}
+	/* every kind of end was among them */
+	assert_in_range(actions[XDP_PASS], 50, AGREEMENTS);
+	assert_in_range(actions[XDP_DROP], 50, AGREEMENTS);
+	assert_in_range(actions[XDP_REDIRECT], 50, AGREEMENTS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +552,7 @@ int main(void)
 		gate_test(exact_before_wildcard), gate_test(exact_needs_no_local_address),
 		gate_test(four_on_a_port),	  gate_test(wildcards_are_of_one_family),
 		gate_test(locals_that_collide),	  gate_test(chain_out_of_range),
+		gate_test(straight_line_agrees),
 	};
 
 	return cmocka_run_group_tests(tests, gate_group_setup, gate_group_teardown);
