@@ -122,15 +122,30 @@ static __always_inline bool turn_ipv6(struct ipv6hdr *ip, const void *end,
 }
 
 /*
+ * All of its words: no question is that short (a guarded data frame has 44 bytes), and the zeros
+ * behind the answer are cut off.
+ */
+static __always_inline bool write_answer(void *at, const void *end, const struct answer *answer)
+{
+	__u64 *words = at;
+
+	if (at + ANSWER_MAX > end)
+		return false;
+	for (int i = 0; i < ANSWER_MAX / 8; i++)
+		words[i] = answer->words[i];
+	return true;
+}
+
+/*
  * Sends the answer to where the datagram came from. A global function: the verifier walks it once.
- * Returns the XDP action; XDP_ABORTED where the frame could not be cut, which then is no longer
- * what it was.
+ * Returns the XDP action; XDP_ABORTED where the frame could not be turned or cut, which then is no
+ * longer what it was.
  */
 __noinline int send_answer(struct xdp_md *ctx, const struct route *route,
 			   const struct answer *answer)
 {
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u64 offset, bytes, ip_at, header, length;
-	void *data, *end;
 	bool turned;
 
 	if (!route || !answer)
@@ -146,20 +161,16 @@ __noinline int send_answer(struct xdp_md *ctx, const struct route *route,
 	barrier_var(ip_at);
 	if (bytes < PG_HEADER_MIN || ip_at < sizeof(struct ethhdr))
 		return XDP_ABORTED;
-	length = ctx->data_end - ctx->data;
-	barrier_var(length); /* pointers are subtracted in 64 bits or not at all */
-	if (bpf_xdp_adjust_tail(ctx, (int)(offset + bytes - length)))
-		return XDP_ABORTED;
-	if (bpf_xdp_store_bytes(ctx, offset, (void *)answer->words, bytes))
-		return XDP_ABORTED;
-	data = (void *)(long)ctx->data;
-	end = (void *)(long)ctx->data_end;
-	if (data + sizeof(struct ethhdr) > end)
+	length = end - data;
+	if (data + sizeof(struct ethhdr) > end ||
+	    !write_answer(data + ip_at + header + sizeof(struct udphdr), end, answer))
 		return XDP_ABORTED;
 	turn_ethernet(data);
 	turned = route->family == 4 ? turn_ipv4(data + ip_at, end, answer)
 				    : turn_ipv6(data + ip_at, end, answer);
-	return turned ? XDP_TX : XDP_ABORTED;
+	if (!turned || bpf_xdp_adjust_tail(ctx, (int)(offset + bytes - length)))
+		return XDP_ABORTED;
+	return XDP_TX;
 }
 
 #endif
