@@ -49,16 +49,23 @@ static __noinline int sample(struct xdp_md *ctx, __u32 reason, __u32 would)
 	return 0;
 }
 
+static __always_inline void count_drop(struct xdp_md *ctx, __u8 reason, bool would, __u64 bytes)
+{
+	__u64 n = count(&pg_drops, PG_DROP_INDEX(interface_slot, would, reason), bytes);
+	const struct pg_shared *shared = shared_state();
+
+	if (shared && !(n & shared->sample_mask))
+		sample(ctx, reason, would);
+}
+
 static __always_inline int account_drop(struct xdp_md *ctx, const struct pkt *pkt, __u64 bytes)
 {
-	__u32 would = pkt->endpoint && pkt->endpoint->count_only;
-	const struct pg_shared *shared = shared_state();
-	__u64 n;
-
-	n = count(&pg_drops, PG_DROP_INDEX(interface_slot, would, pkt->reason), bytes);
-	if (shared && !(n & shared->sample_mask))
-		sample(ctx, pkt->reason, would);
-	return would ? XDP_PASS : XDP_DROP;
+	if (pkt->endpoint && pkt->endpoint->count_only) {
+		count_drop(ctx, pkt->reason, true, bytes);
+		return XDP_PASS;
+	}
+	count_drop(ctx, pkt->reason, false, bytes);
+	return XDP_DROP;
 }
 
 #endif
