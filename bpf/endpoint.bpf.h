@@ -74,12 +74,12 @@ static __always_inline enum step step_shield(struct pkt *pkt)
 	int verdict = shield(pkt->ctx, pkt->route);
 
 	if (verdict == SHIELD_CHECK)
-		verdict = check_ack(&pkt->route);
+		verdict = check_ack(pkt->route);
 	if (verdict < 0)
 		return refuse(pkt, -verdict);
 	if (verdict == SHIELD_PASS)
 		return PASS;
-	switch (answer_syn(pkt->ctx, &pkt->route)) {
+	switch (answer_syn(pkt->ctx, pkt->route)) {
 	case SENT:
 		return SYN_COOKIE;
 	case NOT_SENT:
