@@ -64,7 +64,12 @@ def ending(child):
         yield child
     finally:
         child.kill()
-        child.communicate()
+        child.wait()
+
+
+def finish(client):
+    _, said = client.communicate(timeout=SECONDS)
+    expect(not client.returncode, "the client: %s", said.decode())
 
 
 def check_sentences(readers, name):
@@ -110,7 +115,7 @@ def check_slow(readers, name):
             wait_until(lambda: readers.agent.scrape().total(
                 "packgate_frames_rejected_total", reason="app_full") > 0, 10, "a full queue")
             reader.send_signal(signal.SIGCONT)
-            expect_equal(client.wait(SECONDS), 0, "the client's exit code")
+            finish(client)
         wait_until(lambda: len(ids(output())) >= count, 10, "every message", pause=0.1)
         expect_equal(ids(output()), list(range(1, count + 1)), "packet ids, in order, each once")
         expect("gap " not in output(), "a gap")
@@ -126,7 +131,7 @@ def check_dies(readers, name):
         seen = ids(output())[-1]
         reader, output = readers.start(name, "game")
         with ending(reader):
-            expect_equal(client.wait(SECONDS), 0, "the client's exit code")
+            finish(client)
             wait_until(lambda: ids(output())[-1:] == [count], 10, "the last message", pause=0.1)
     later = ids(output())
     expect(later == sorted(set(later)) and later[0] > seen, "twice or out of order: %d, %d", seen,

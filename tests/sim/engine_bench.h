@@ -67,6 +67,7 @@ struct bench {
 	uint32_t stream_limit;
 	enum pg_drop app;  /* what ready answers while app_room is 0 */
 	uint32_t app_room; /* messages that the application still takes */
+	uint32_t app_most; /* bytes of one that it would take */
 	uint32_t ready_asked;
 	uint32_t tx_room; /* frames that can be sent */
 	bool guard, roams, publish_fails, drop_frames;
@@ -85,7 +86,7 @@ static enum pg_drop bench_ready(struct pg_engine *engine, uint32_t stream, uint3
 	struct bench *b = bench_of(engine);
 
 	b->ready_asked++;
-	return b->app_room ? PG_DROP_NONE : b->app;
+	return b->app_room && bytes <= b->app_most ? PG_DROP_NONE : b->app;
 }
 
 static void bench_event(struct pg_engine *engine, const struct pg_engine_event *event)
@@ -352,7 +353,7 @@ static inline struct bench *bench_new(uint8_t policy, bool guard, bool roams)
 	b->guard = guard;
 	b->roams = roams;
 	b->app = PG_DROP_APP_FULL;
-	b->app_room = b->tx_room = UINT32_MAX;
+	b->app_room = b->app_most = b->tx_room = UINT32_MAX;
 	b->stream_limit = BENCH_STREAMS;
 	b->line.id = BENCH_SESSION;
 	b->line.state = PG_SESSION_READY;

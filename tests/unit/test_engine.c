@@ -413,6 +413,36 @@ static void test_application_not_ready(void **state)
 		}
 }
 
+/* Acks of what comes behind a refused packet would look as if that were lost, again and again. */
+static void test_application_nearly_full(void **state)
+{
+	struct bench *b = bench_new(PG_POLICY_RELIABLE, GUARDED, !ROAMS);
+
+	b->app_most = 7; /* each has 8 */
+	/* before anything was refused, what waits its turn needs no room there */
+	assert_int_equal(bench_data(b, 0, 3), PG_DROP_NONE);
+	assert_int_equal(bench_data(b, 0, 1), PG_DROP_APP_FULL);
+	assert_int_equal(bench_data(b, 0, 2), PG_DROP_APP_FULL);
+	assert_int_equal(bench_data(b, 0, 4), PG_DROP_APP_FULL);
+	assert_int_equal(bench_count_sent(b, PG_OP_ACK, 0, 2), 0);
+	b->app_most = 8;
+	assert_int_equal(bench_data(b, 0, 4), PG_DROP_NONE);
+	b->app_most = 7;
+	assert_int_equal(bench_data(b, 0, 5), PG_DROP_NONE);
+	assert_int_equal(bench_data(b, 0, 1), PG_DROP_APP_FULL);
+	/* given up by the peer: what was refused is passed over, and is wanted no more */
+	bench_pass(b, 20000);
+	b->app_most = UINT32_MAX;
+	bench_pass(b, 20000);
+	b->app_most = 7;
+	assert_int_equal(bench_data(b, 0, 8), PG_DROP_NONE);
+	b->app_most = UINT32_MAX;
+	play(b, 0, "6 7");
+	assert_string_equal(bench_story(b), "g1+2 m3 m4 m5 m6 m7 m8");
+	assert_int_equal(b->engine.waiting_bytes, 0);
+	bench_free(b);
+}
+
 static void test_application_full_in_between(void **state)
 {
 	struct bench *b = bench_new(PG_POLICY_RELIABLE, GUARDED, !ROAMS);
@@ -1722,6 +1752,7 @@ int main(void)
 		cmocka_unit_test(test_receive_buffer_full_and_stalled),
 		cmocka_unit_test(test_receive_buffer_bound_spans_streams),
 		cmocka_unit_test(test_application_not_ready),
+		cmocka_unit_test(test_application_nearly_full),
 		cmocka_unit_test(test_application_full_in_between),
 		cmocka_unit_test(test_application_full_in_a_far_jump),
 		cmocka_unit_test(test_far_jump_of_one),

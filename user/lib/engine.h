@@ -165,6 +165,7 @@ struct pg_series {
 	uint32_t next_deliver; /* ahead of window->next_deliver within a batch */
 	uint32_t stream;
 	uint32_t lost_from; /* adopted and lost ids from here on are not reported yet; 0 = none */
+	uint32_t wanted_bytes; /* of a packet that the application had no room for; 0 = none */
 	uint8_t policy;
 	bool dirty;   /* in the engine's list of series to publish */
 	bool stalled; /* packets wait only for room at the application */

@@ -97,6 +97,7 @@ static enum pg_drop ready(struct pg_engine *engine, const struct pg_series *seri
 static void advance_to(struct pg_engine *engine, struct pg_series *series, uint32_t next)
 {
 	series->next_deliver = next;
+	series->wanted_bytes = 0;
 	mark_dirty(engine, series);
 	if (engine->reserve == series)
 		engine->reserve = NULL;
@@ -248,12 +249,21 @@ static enum pg_drop reach(struct pg_engine *engine, struct pg_series *series, ui
 	return PG_DROP_NONE;
 }
 
-/* Whether a packet of so many bytes can be handed on, or may wait. */
-static enum pg_drop takes(struct pg_engine *engine, const struct pg_series *series, uint32_t pack,
+/*
+ * Whether a packet of so many bytes can be handed on, or may wait. While one was refused for want
+ * of room others are too, until it would fit: their acks would make the peer send the refused one
+ * again and again, within a round trip each, and soon give it up.
+ */
+static enum pg_drop takes(struct pg_engine *engine, struct pg_series *series, uint32_t pack,
 			  uint32_t bytes)
 {
-	enum pg_drop drop = ready(engine, series, turn_is_now(series, pack) ? bytes : 0);
+	uint32_t needed = turn_is_now(series, pack) ? bytes : 0;
+	enum pg_drop drop;
 
+	if (needed < series->wanted_bytes)
+		needed = series->wanted_bytes;
+	drop = ready(engine, series, needed);
+	series->wanted_bytes = drop ? needed : 0;
 	if (!drop && pack == series->next_deliver && series->stalled &&
 	    series->policy == PG_POLICY_RELIABLE)
 		return PG_DROP_APP_FULL;
