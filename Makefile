@@ -22,7 +22,7 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 -I
 
 LIB_LIBS   := -lcrypto $(if $(filter x86_64,$(shell uname -m)),-lIPSec_MB)
 AGENT_LIBS := -lssl -ljwt -lxdp -lbpf -lmicrohttpd -ljansson -lyaml -lsqlite3 -lmnl -lpthread
-CLI_LIBS   := -lpcap -ljwt -lcurl -ljansson -lbpf -lyaml -lncurses -ltinfo -lpthread -lm
+CLI_LIBS   := -lssl -lpcap -ljwt -lcurl -ljansson -lbpf -lyaml -lncurses -ltinfo -lpthread -lm
 
 LIB_SRC   := $(wildcard user/lib/*.c)
 DECODE_SRC := $(wildcard user/decode/*.c)

@@ -29,7 +29,7 @@ struct cli_option {
 	const char *help;
 };
 
-#define CLI_OPTIONS_MAX	 24
+#define CLI_OPTIONS_MAX	 32
 #define CLI_OPERANDS_MAX 16
 
 /* The words after the verb, sorted. Texts belong to argv. */

@@ -77,6 +77,7 @@ static int read_provisioned(const char *verb, const struct cli_args *args,
 
 	if (!rc)
 		rc = read_id(verb, args, "server-id", &options->server_id);
+	options->newest = cli_option(args, "monotonic") != NULL;
 	if (!rc)
 		rc = read_key(verb, "secret-file", cli_option(args, "secret-file"),
 			      credentials->secret);

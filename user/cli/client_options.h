@@ -6,21 +6,22 @@
 #include "packgate/packgate.h"
 
 /* How `connect` and `perf` reach a server: one list of options, read into libpackgate's. */
-#define CLIENT_OPTIONS                                                                    \
-	{ "server-key", "KEY",                                                            \
-	  "the server's public key: 64 hex digits, or a file that holds them" },          \
-		{ "token", "TEXT",                                                        \
-		  "what the server asks for; others see it in ps, prefer --token-file" }, \
-		{ "token-file", "PATH", "read the token from a file; - is stdin" },       \
-		{ "client-id", "ID", "provisioned session: its client id" },              \
-		{ "server-id", "ID", "provisioned session: its server id" },              \
-		{ "secret-file", "PATH",                                                  \
-		  "provisioned session: 64 hex digits; each run needs a new one" },       \
-		{ "source", "ADDRESS", "send from A.B.C.D:PORT or [v6]:PORT" },           \
-		{ "aead", "NAME",                                                         \
-		  "chacha20-poly1305 or aes-256-gcm (default: the server's choice)" },    \
-	{                                                                                 \
-		"allow-unguarded", NULL, "take a session without the guard"               \
+#define CLIENT_OPTIONS                                                                       \
+	{ "server-key", "KEY",                                                               \
+	  "the server's public key: 64 hex digits, or a file that holds them" },             \
+		{ "token", "TEXT",                                                           \
+		  "what the server asks for; others see it in ps, prefer --token-file" },    \
+		{ "token-file", "PATH", "read the token from a file; - is stdin" },          \
+		{ "client-id", "ID", "provisioned session: its client id" },                 \
+		{ "server-id", "ID", "provisioned session: its server id" },                 \
+		{ "secret-file", "PATH",                                                     \
+		  "provisioned session: 64 hex digits; each run needs a new one" },          \
+		{ "source", "ADDRESS", "send from A.B.C.D:PORT or [v6]:PORT" },              \
+		{ "aead", "NAME",                                                            \
+		  "chacha20-poly1305 or aes-256-gcm (default: the server's choice)" },       \
+		{ "allow-unguarded", NULL, "take a session without the guard" },             \
+	{                                                                                    \
+		"monotonic", NULL, "provisioned session: the endpoint's policy is monotonic" \
 	}
 
 struct client_credentials {

@@ -1,51 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "client_options.h"
 #include "commands.h"
+#include "connect_internal.h"
 
-#define STREAMS_MAX 64
-#define CHUNK_MAX   65536
-#define LINGER_DEFAULT_MS \
-	500 /* silence after the last byte of stdin before the session is closed */
-#define PROGRESS_MS 500
-#define TAG	    1 /* of every packet: what fails is told */
-
-/* A part of the file, on a stream of its own (or the whole on the session's series). */
-struct part {
-	uint32_t stream;
-	off_t at, end;
-};
-
-struct connection {
-	struct pg_client *client;
-	FILE *out; /* where messages go */
-	int in;	   /* what is sent: stdin or a file; -1 = nothing more */
-	bool file;
-	size_t packet; /* bytes a packet */
-	struct part parts[STREAMS_MAX];
-	uint32_t part_count, next_part;
-	uint8_t chunk[CHUNK_MAX]; /* of stdin, read and not taken yet */
-	size_t chunk_bytes;
-	bool full; /* the send buffer; WRITABLE will tell */
-	bool keep_receiving;
-	bool closed;
-	int64_t quiet_since, linger_ms;
-	uint64_t bytes_total, bytes_given, bytes_received, packets_failed;
-	int64_t started, progress_at;
-	int rc;
-};
+#define LINGER_DEFAULT_MS 500 /* silence after the last of stdin before the session is closed */
+#define LATER_MS	  5   /* until an unreliable packet is tried again */
 
 static volatile sig_atomic_t interrupted;
 
@@ -54,205 +22,17 @@ static void on_interrupt(int number)
 	interrupted = 1;
 }
 
-static int64_t now_ms(void)
+bool connect_interrupted(void)
+{
+	return interrupted;
+}
+
+int64_t connect_now_ms(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* --- progress ----------------------------------------------------------------------------------
- */
-
-static const char *bytes_text(double bytes, char text[16])
-{
-	static const char units[] = " kMGT";
-	size_t unit = 0;
-
-	while (bytes >= 999.5 && unit < sizeof(units) - 2) {
-		bytes /= 1000;
-		unit++;
-	}
-	snprintf(text, 16, unit ? "%.1f %cB" : "%.0f %cB", bytes, units[unit]);
-	return text;
-}
-
-/* What the server acked so far, as near as the send buffer tells. */
-static uint64_t settled(const struct connection *connection)
-{
-	struct pg_client_statistics now = { .size = sizeof(now) };
-
-	pg_client_get_statistics(connection->client, &now);
-	return connection->bytes_given > now.unsettled_bytes
-		       ? connection->bytes_given - now.unsettled_bytes
-		       : 0;
-}
-
-static void show_progress(struct connection *connection, bool last)
-{
-	int64_t now = now_ms(), spent = now - connection->started;
-	uint64_t done = settled(connection);
-	double rate = spent > 0 ? (double)done * 1000 / (double)spent : 0;
-	char one[16], other[16];
-
-	if (!connection->file || !isatty(STDERR_FILENO) ||
-	    (!last && now < connection->progress_at + PROGRESS_MS))
-		return;
-	connection->progress_at = now;
-	fprintf(stderr, "\r%3.0f %%  %s, %s/s",
-		connection->bytes_total ? 100.0 * (double)done / (double)connection->bytes_total
-					: 100.0,
-		bytes_text((double)done, one), bytes_text(rate, other));
-	if (!last && rate > 0)
-		fprintf(stderr, ", %.0f s left  ", (double)(connection->bytes_total - done) / rate);
-	else
-		fprintf(stderr, "              %s", last ? "\n" : "");
-}
-
-/* --- sending -----------------------------------------------------------------------------------
- */
-
-/* Whether the packet was taken; the send buffer may be full, or all may be over. */
-static bool give(struct connection *connection, uint32_t stream, const void *bytes, size_t length)
-{
-	int err = pg_client_send(connection->client, stream, bytes, length, TAG);
-
-	if (!err) {
-		connection->bytes_given += length;
-		return true;
-	}
-	if (err == -ENOBUFS)
-		connection->full = true;
-	else if (err != -EAGAIN && !connection->rc)
-		connection->rc = cli_fail(CLI_FAILED, "connect: sending: %s", strerror(-err));
-	return false;
-}
-
-static void send_stdin(struct connection *connection)
-{
-	ssize_t n;
-
-	if (!connection->chunk_bytes) {
-		n = read(connection->in, connection->chunk, connection->packet);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (n < 0 && !connection->rc)
-			connection->rc =
-				cli_fail(CLI_FAILED, "connect: reading stdin: %s", strerror(errno));
-		if (n <= 0) {
-			connection->in = -1;
-			connection->quiet_since = now_ms();
-			return;
-		}
-		connection->chunk_bytes = (size_t)n;
-	}
-	if (give(connection, 0, connection->chunk, connection->chunk_bytes))
-		connection->chunk_bytes = 0;
-}
-
-/* One packet of the next part that has some; false when all is given, or no more is taken now. */
-static bool send_part(struct connection *connection)
-{
-	for (uint32_t i = 0; i < connection->part_count; i++) {
-		struct part *part =
-			&connection->parts[connection->next_part++ % connection->part_count];
-		size_t room = connection->packet;
-		ssize_t n;
-
-		if (part->at == part->end)
-			continue;
-		if ((off_t)room > part->end - part->at)
-			room = (size_t)(part->end - part->at);
-		n = pread(connection->in, connection->chunk, room, part->at);
-		if (n <= 0) {
-			connection->rc = cli_fail(CLI_FAILED, "connect: reading the file: %s",
-						  n ? strerror(errno) : "it became shorter");
-			return false;
-		}
-		if (!give(connection, part->stream, connection->chunk, (size_t)n)) {
-			connection->next_part--;
-			return false;
-		}
-		part->at += n;
-		if (part->at == part->end && part->stream)
-			pg_client_close_stream(connection->client, part->stream);
-		return true;
-	}
-	connection->in = -1;
-	connection->quiet_since = now_ms();
-	return false;
-}
-
-static void pump(struct connection *connection)
-{
-	if (connection->in < 0 || connection->full || connection->rc)
-		return;
-	if (connection->file)
-		while (!connection->full && !connection->rc && send_part(connection))
-			;
-	else
-		send_stdin(connection);
-}
-
-/* --- receiving ---------------------------------------------------------------------------------
- */
-
-static void take_message(struct connection *connection, const struct pg_client_event *event)
-{
-	connection->bytes_received += event->length;
-	connection->quiet_since = now_ms();
-	if (event->length &&
-	    fwrite(event->bytes, 1, event->length, connection->out) != event->length &&
-	    !connection->rc)
-		connection->rc =
-			cli_fail(CLI_FAILED, "connect: writing what came: %s", strerror(errno));
-}
-
-static void take_event(struct connection *connection, const struct pg_client_event *event)
-{
-	switch (event->kind) {
-	case PG_CLIENT_MESSAGE:
-		take_message(connection, event);
-		break;
-	case PG_CLIENT_WRITABLE:
-		connection->full = false;
-		break;
-	case PG_CLIENT_FAILED:
-		if (!connection->packets_failed++)
-			connection->rc = cli_fail(
-				CLI_FAILED, "connect: a packet was not acked in time and is lost: "
-					    "does an application read there? 'packgate drops' "
-					    "on the server says why");
-		break;
-	case PG_CLIENT_GAP:
-		fprintf(stderr, "packgate: connect: %d packets from the server never came\n",
-			event->code);
-		break;
-	case PG_CLIENT_STREAM_CLOSED:
-		/* of our own closing, or a refusal that a send tells */
-		break;
-	case PG_CLIENT_CLOSED:
-		connection->closed = true;
-		if (event->code && !connection->rc)
-			connection->rc =
-				cli_fail(CLI_FAILED, "connect: %s", (const char *)event->bytes);
-		break;
-	}
-}
-
-static void take_events(struct connection *connection)
-{
-	struct pg_client_event event;
-	bool any = false;
-
-	while (pg_client_next(connection->client, &event)) {
-		any |= event.kind == PG_CLIENT_MESSAGE;
-		take_event(connection, &event);
-	}
-	if (any && fflush(connection->out) && !connection->rc)
-		connection->rc =
-			cli_fail(CLI_FAILED, "connect: writing what came: %s", strerror(errno));
 }
 
 /* --- the loop ----------------------------------------------------------------------------------
@@ -266,79 +46,41 @@ static bool finished(const struct connection *connection)
 	if (connection->in >= 0 || connection->keep_receiving)
 		return false;
 	pg_client_get_statistics(connection->client, &now);
-	return !now.unsettled_bytes && now_ms() - connection->quiet_since >= connection->linger_ms;
+	return !now.unsettled_bytes &&
+	       connect_now_ms() - connection->quiet_since >= connection->linger_ms;
 }
 
-static void wait(const struct connection *connection)
+/* Whether stdin is readable. */
+static bool wait(const struct connection *connection)
 {
-	bool want_in = connection->in >= 0 && !connection->file && !connection->full;
 	struct pollfd polled[2] = {
 		{ .fd = pg_client_fd(connection->client), .events = POLLIN },
-		{ .fd = connection->in, .events = POLLIN },
+		{ .fd = connect_wants_input(connection) ? connection->in : -1, .events = POLLIN },
 	};
 	int timeout = pg_client_timeout_ms(connection->client);
+	int most = connect_sends_now(connection) ? 0 : connection->later ? LATER_MS : 100;
 
-	if (timeout < 0 || timeout > 100)
-		timeout = 100; /* progress, silence, an interrupt */
-	if (connection->file && connection->in >= 0 && !connection->full)
-		timeout = 0; /* a file is always ready */
-	poll(polled, want_in ? 2 : 1, timeout);
+	if (timeout < 0 || timeout > most)
+		timeout = most; /* progress, silence, an interrupt */
+	return poll(polled, 2, timeout) > 0 && polled[1].revents;
 }
 
 static void loop(struct connection *connection)
 {
 	while (!connection->closed && !connection->rc && !interrupted && !finished(connection)) {
-		wait(connection);
-		pump(connection);
+		connect_pump(connection, wait(connection));
 		if (pg_client_process(connection->client) < 0 && !connection->rc)
 			connection->rc = cli_fail(CLI_FAILED, "connect: the socket failed");
-		take_events(connection);
-		show_progress(connection, false);
+		connect_take_events(connection);
+		connect_show_progress(connection, false);
 	}
-	show_progress(connection, true);
+	connect_show_progress(connection, true);
 	if (!connection->closed)
 		pg_client_close(connection->client, connection->rc ? 1 : 0);
 }
 
-/* --- what is sent ------------------------------------------------------------------------------
+/* --- options -----------------------------------------------------------------------------------
  */
-
-static int open_parts(struct connection *connection, uint32_t streams)
-{
-	off_t size = (off_t)connection->bytes_total;
-
-	connection->part_count = streams ? streams : 1;
-	for (uint32_t i = 0; i < connection->part_count; i++) {
-		struct part *part = &connection->parts[i];
-		int err;
-
-		part->at = size / connection->part_count * i;
-		part->end = i + 1 == connection->part_count
-				    ? size
-				    : size / connection->part_count * (i + 1);
-		if (!streams)
-			break;
-		err = pg_client_open_stream(connection->client, PG_CLIENT_RELIABLE, &part->stream);
-		if (err)
-			return cli_fail(CLI_FAILED, "connect: opening a stream: %s",
-					strerror(-err));
-	}
-	return CLI_DONE;
-}
-
-static int open_file(struct connection *connection, const char *path)
-{
-	struct stat st;
-
-	connection->in = open(path, O_RDONLY | O_CLOEXEC);
-	if (connection->in < 0 || fstat(connection->in, &st))
-		return cli_fail(CLI_FAILED, "connect: open %s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return cli_fail(CLI_FAILED, "connect: %s is no regular file", path);
-	connection->file = true;
-	connection->bytes_total = (uint64_t)st.st_size;
-	return CLI_DONE;
-}
 
 static int read_number(const struct cli_args *args, const char *name, unsigned long long max,
 		       unsigned long long *number)
@@ -351,22 +93,77 @@ static int read_number(const struct cli_args *args, const char *name, unsigned l
 	return CLI_DONE;
 }
 
-static int prepare(struct connection *connection, const struct cli_args *args,
-		   unsigned long long *ret_streams, unsigned long long *ret_packet)
+static int read_policy(struct connection *connection, const struct cli_args *args)
 {
-	const char *send = cli_option(args, "send"), *recv = cli_option(args, "recv");
-	unsigned long long linger = LINGER_DEFAULT_MS;
+	static const char *const names[] = { "reliable", "newest", "unordered" };
+	const char *text = cli_option(args, "policy");
+
+	connection->policy = CONNECT_POLICY_NONE;
+	for (int i = 0; text && i < (int)(sizeof(names) / sizeof(names[0])); i++)
+		if (!strcmp(text, names[i]))
+			connection->policy = i;
+	if (text && connection->policy < 0)
+		return cli_fail(CLI_USAGE,
+				"connect: --policy must be reliable, newest or unordered, not "
+				"\"%s\"",
+				text);
+	return CLI_DONE;
+}
+
+/* Options that do not go together. */
+static int check_options(const struct connection *connection, const struct cli_args *args)
+{
+	bool send = cli_option(args, "send"), streams = cli_option(args, "streams");
+
+	if (streams && !send)
+		return cli_fail(CLI_USAGE, "connect: --streams needs --send");
+	if (streams && connection->messages)
+		return cli_fail(CLI_USAGE, "connect: --streams cuts a file, --messages does not");
+	if (streams && connection->policy > PG_CLIENT_RELIABLE)
+		return cli_fail(CLI_USAGE, "connect: the streams of a file are reliable");
+	if (send && !connection->messages && connection->policy > PG_CLIENT_RELIABLE)
+		return cli_fail(CLI_USAGE,
+				"connect: a file would arrive with holes: --policy reliable, or "
+				"--messages to send its lines");
+	if (cli_option(args, "packet") && connection->messages)
+		return cli_fail(CLI_USAGE, "connect: with --messages each line is a packet");
+	if (cli_option(args, "id") && !connection->messages)
+		return cli_fail(CLI_USAGE, "connect: --id needs --messages");
+	return CLI_DONE;
+}
+
+static int read_sending(struct connection *connection, const struct cli_args *args,
+			size_t *ret_packet)
+{
+	unsigned long long streams = 0, packet = 0, id = 0;
 	int rc;
 
-	rc = read_number(args, "streams", STREAMS_MAX, ret_streams);
+	connection->messages = cli_option(args, "messages") || connect_tcp_wanted(args);
+	rc = read_policy(connection, args);
 	if (!rc)
-		rc = read_number(args, "packet", CHUNK_MAX, ret_packet);
+		rc = check_options(connection, args);
+	if (!rc)
+		rc = read_number(args, "streams", CONNECT_STREAMS_MAX, &streams);
+	if (!rc)
+		rc = read_number(args, "packet", CONNECT_CHUNK_MAX, &packet);
+	if (!rc)
+		rc = read_number(args, "id", PG_MESSAGE_VALUE_MAX, &id);
+	if (!rc && cli_option(args, "send"))
+		rc = connect_open_file(connection, cli_option(args, "send"));
+	connection->count = (uint32_t)streams;
+	connection->id = (uint32_t)id;
+	*ret_packet = packet;
+	return rc;
+}
+
+static int prepare(struct connection *connection, const struct cli_args *args, size_t *ret_packet)
+{
+	unsigned long long linger = LINGER_DEFAULT_MS;
+	const char *recv = cli_option(args, "recv");
+	int rc = read_sending(connection, args, ret_packet);
+
 	if (!rc)
 		rc = read_number(args, "linger", 3600000, &linger);
-	if (!rc && *ret_streams && !send)
-		rc = cli_fail(CLI_USAGE, "connect: --streams needs --send");
-	if (!rc && send)
-		rc = open_file(connection, send);
 	if (rc)
 		return rc;
 	connection->linger_ms = (int64_t)linger;
@@ -377,6 +174,9 @@ static int prepare(struct connection *connection, const struct cli_args *args,
 		return cli_fail(CLI_FAILED, "connect: create %s: %s", recv, strerror(errno));
 	return CLI_DONE;
 }
+
+/* --- the verb ----------------------------------------------------------------------------------
+ */
 
 static int start(struct connection *connection, const struct cli_args *args)
 {
@@ -394,26 +194,12 @@ static int start(struct connection *connection, const struct cli_args *args)
 		   : CLI_DONE;
 }
 
-static void report(const struct connection *connection)
-{
-	double seconds = (double)(now_ms() - connection->started) / 1000;
-	struct pg_client_statistics now = { .size = sizeof(now) };
-	char one[16], other[16];
-
-	pg_client_get_statistics(connection->client, &now);
-	fprintf(stderr,
-		"sent %s in %.1f s (%s/s), received %" PRIu64 " bytes, %" PRIu64 " of %" PRIu64
-		" frames sent again\n",
-		bytes_text((double)connection->bytes_given, one), seconds,
-		bytes_text(seconds > 0 ? (double)connection->bytes_given / seconds : 0, other),
-		connection->bytes_received, now.frames_resent, now.frames_sent + now.frames_resent);
-}
-
 static void connection_done(struct connection **connection)
 {
 	if (!*connection)
 		return;
 	pg_client_free((*connection)->client);
+	line_reader_done(&(*connection)->lines);
 	if ((*connection)->out && (*connection)->out != stdout)
 		fclose((*connection)->out);
 	free(*connection);
@@ -422,28 +208,27 @@ static void connection_done(struct connection **connection)
 static int run(struct connection *connection, const struct cli_args *args)
 {
 	struct sigaction action = { .sa_handler = on_interrupt };
-	unsigned long long streams = 0, packet = 0;
+	size_t packet = 0;
 	int rc;
 
-	rc = prepare(connection, args, &streams, &packet);
+	rc = prepare(connection, args, &packet);
+	if (!rc && connect_tcp_wanted(args)) {
+		sigaction(SIGINT, &action, NULL);
+		sigaction(SIGTERM, &action, NULL);
+		return connect_tcp(connection, args);
+	}
 	if (!rc)
 		rc = start(connection, args);
-	if (rc)
-		return rc;
-	connection->packet = packet ? packet : pg_client_frame_max(connection->client);
-	if (connection->packet > pg_client_send_max(connection->client, PG_CLIENT_RELIABLE))
-		return cli_fail(CLI_USAGE, "connect: --packet: a packet has at most %zu bytes here",
-				pg_client_send_max(connection->client, PG_CLIENT_RELIABLE));
-	if (connection->file)
-		rc = open_parts(connection, (uint32_t)streams);
+	if (!rc)
+		rc = connect_prepare_sending(connection, packet);
 	if (rc)
 		return rc;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	connection->started = connection->quiet_since = now_ms();
+	connection->started = connection->quiet_since = connect_now_ms();
 	loop(connection);
 	if (connection->file)
-		report(connection);
+		connect_report(connection);
 	return connection->rc;
 }
 
