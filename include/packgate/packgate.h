@@ -64,9 +64,9 @@ struct pg_client_options {
 	uint16_t streams;      /* streams at once that are asked for */
 
 	/*
-	 * Provisioned. A secret serves one session and one run of the client: packIds start at 1,
-	 * so starting a second time with it would use a nonce twice. The server must have pinned
-	 * the address that the client sends from (`source`).
+	 * Provisioned. A secret serves one session and, without `state`, one run of the client:
+	 * packIds start at 1, so starting a second time with it would use a nonce twice. The server
+	 * must have pinned the address that the client sends from (`source`).
 	 */
 	const uint8_t *secret; /* 32 bytes */
 	uint16_t client_id, server_id;
@@ -80,6 +80,15 @@ struct pg_client_options {
 	uint32_t receive_buffer_bytes; /* default 4 MiB, and as much again of untaken events */
 	uint32_t send_timeout_ms;      /* default 10000 */
 	uint32_t receive_timeout_ms;   /* default 12000 */
+
+	/*
+	 * Provisioned: the path of a file that remembers between runs what was used and received,
+	 * so that the session goes on with the next run, whichever way this one ended. It is made
+	 * where it is missing, and then the secret must never have been used; it is never copied
+	 * or restored from a copy. End a run with pg_client_free: pg_client_close ends the session
+	 * for good. NULL = one run.
+	 */
+	const char *state;
 };
 
 #define PG_CLIENT_OPTIONS                                \
@@ -90,8 +99,11 @@ struct pg_client_options {
 /*
  * Makes a client and starts to open the session: PG_CLIENT_OPEN follows, or PG_CLIENT_CLOSED. A
  * provisioned session is open at once. *ret_client is the caller's to free. -EINVAL bad options,
- * -ENOENT the name does not resolve, -ENOMEM, or what the socket said; error (may be NULL) has the
- * sentence.
+ * -ENOENT the name does not resolve, -ENOMEM, or what the socket said. Of the state: -EBUSY another
+ * process has it, -ESTALE it may have missed something (the machine went down, or it is a copy),
+ * -EKEYREJECTED it is of another session or secret, -EKEYEXPIRED the session ended, -EUCLEAN it is
+ * no state file, -EPERM others may read it, -EOPNOTSUPP it is not on a disk. error (may be NULL)
+ * has the sentence.
  */
 PG_PUBLIC int pg_client_new(const struct pg_client_options *options, struct pg_client **ret_client,
 			    struct pg_client_error *error);

@@ -3,7 +3,9 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
+import tempfile
 import threading
 
 from lab import SERVER_IPV4, binary
@@ -12,6 +14,18 @@ from lab_report import expect
 from lab_session import configuration
 
 TOKEN = "open-sesame"
+
+
+class StateHome:
+    """Where clients of provisioned sessions remember what they used: on a disk, for this test."""
+
+    def __enter__(self):
+        self.path = tempfile.mkdtemp(prefix="packgate", dir="/var/tmp")
+        os.environ["XDG_STATE_HOME"] = self.path
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path)
 
 
 class Served:

@@ -23,7 +23,8 @@ class Options(Structure):
                 ("client_id", c_uint16), ("server_id", c_uint16), ("newest", c_int),
                 ("aead", c_int), ("unguarded", c_int), ("max_payload", c_uint16),
                 ("send_buffer_bytes", c_uint32), ("receive_buffer_bytes", c_uint32),
-                ("send_timeout_ms", c_uint32), ("receive_timeout_ms", c_uint32)]
+                ("send_timeout_ms", c_uint32), ("receive_timeout_ms", c_uint32),
+                ("state", c_char_p)]
 
 
 class RawEvent(Structure):

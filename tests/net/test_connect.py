@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import time
 import lab_app
 from lab import SERVER_IPV4, SERVER_IPV6, Lab, binary, require_root, wait_until
 from lab_app import App
+from lab_client import StateHome
 from lab_report import Report, expect, expect_equal
 from lab_session import configuration, endpoint
 from test_cli import check_keys
@@ -96,6 +98,94 @@ def check_provisioned(bench):
     words = bench.provision(ECHO)
     done = bench.run("connect", ECHO, *words, stdin=b"hello", key="none", token=None)
     expect(done.returncode == 0 and done.stdout == b"hello", "%r %r", done.stdout, done.stderr)
+
+
+def run_provisioned(bench, words, stdin):
+    return bench.run("connect", ECHO, *words, stdin=stdin, key="none", token=None)
+
+
+def expect_echo(done, data):
+    expect(done.returncode == 0 and done.stdout == data, "%d %r %r", done.returncode, done.stdout,
+           done.stderr)
+
+
+def check_runs(bench):
+    """A session goes on: a packId that was used before would be refused as a replay."""
+    words = bench.provision(ECHO)
+    for i in range(4):
+        more = ("--policy", "reliable") if i & 1 else ()
+        expect_echo(run_provisioned(bench, words + more, b"run %d" % i), b"run %d" % i)
+    done = bench.run("perf", ECHO, *words, "--seconds", "1", "--json", key="none", token=None)
+    found = json.loads(done.stdout)
+    expect(found["packets_acked"] == found["packets_sent"] > 4096, "perf: %r", found)
+    expect_echo(run_provisioned(bench, words, b"after perf"), b"after perf")
+
+
+def check_killed(bench):
+    """However the run before ended."""
+    words = bench.provision(ECHO)
+    command = bench.command("connect", ECHO, *words, "--recv", "-", key="none", token=None)
+    for i in range(3):
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as child:
+            child.stdin.write(b"kill %d" % i)
+            child.stdin.flush()
+            expect_equal(child.stdout.read(6), b"kill %d" % i, "echo")
+            child.kill()
+            child.wait(5)
+    expect_echo(run_provisioned(bench, words, b"after all"), b"after all")
+
+
+def check_one_at_a_time(bench):
+    words = bench.provision(ECHO)
+    with subprocess.Popen(bench.command("connect", ECHO, *words, key="none", token=None),
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as child:
+        child.stdin.write(b"first")
+        child.stdin.flush()
+        expect_equal(child.stdout.read(5), b"first", "echo")
+        done = run_provisioned(bench, words, b"second")
+        expect(done.returncode == 1 and b"another process" in done.stderr, "%r", done.stderr)
+        child.stdin.close()
+        expect_equal(child.wait(5), 0, "exit code")
+        child.stderr.read()
+
+
+def check_ended(bench):
+    """--end, or the server's goaway, is for good."""
+    for end in (("--end",), ()):
+        words = bench.provision(ECHO)
+        with subprocess.Popen(bench.command("connect", ECHO, *words, *end, "--recv", "-",
+                                            key="none", token=None), stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            child.stdin.write(b"x")
+            child.stdin.close()
+            expect_equal(child.stdout.read(1), b"x", "echo")
+            if end:
+                child.send_signal(signal.SIGINT)
+            else:
+                rows = bench.agent.cli_ok("session", "list", "--json").json["sessions"]
+                row = next(row for row in rows if row["peer"] == words[-1])
+                bench.agent.cli_ok("session", "close", str(row["session"]))
+            expect_equal(child.wait(5), 0, "exit code")
+            child.stderr.read()
+        done = run_provisioned(bench, words, b"late")
+        expect(done.returncode == 1 and b"ended" in done.stderr, "%d %r", done.returncode,
+               done.stderr)
+
+
+def check_no_state(bench):
+    """Where nothing can be remembered nothing is sent."""
+    words = bench.provision(ECHO)
+    for name, more, what in (("a file", ("--state", words[5]), b"Not a directory"),
+                             ("in memory", ("--state", "/dev/shm/packgate-test"), b"in memory"),
+                             ("in band", None, b"belong to a provisioned")):
+        done = (run_provisioned(bench, words + more, b"x") if more else
+                bench.run("connect", ECHO, "--state", "/var/tmp"))
+        expect(done.returncode and what in done.stderr, "%s: %d %r", name, done.returncode,
+               done.stderr)
+    shutil.rmtree("/dev/shm/packgate-test", ignore_errors=True)
+    expect_echo(run_provisioned(bench, words, b"x"), b"x")
 
 
 class Collector(threading.Thread):
@@ -203,11 +293,14 @@ def check_perf(bench, where, *words):
 
 def check_expired_server(bench):
     """A session that the operator closes ends the client with the reason."""
+    before = {row["session"]
+              for row in bench.agent.cli_ok("session", "list", "--json").json["sessions"]}
     with subprocess.Popen(bench.command("connect", ECHO, "--recv", "-"), stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         rows = wait_until(lambda: [row for row in
                                    bench.agent.cli_ok("session", "list", "--json").json["sessions"]
-                                   if row["state"].lower() == "ready"], 5, "the session")
+                                   if row["state"].lower() == "ready"
+                                   and row["session"] not in before], 5, "the session")
         for row in rows:
             bench.agent.cli("session", "close", str(row["session"]), "--code", "error")
         expect_equal(child.wait(5), 1, "exit code")
@@ -218,13 +311,18 @@ def check_expired_server(bench):
 def main():
     require_root()
     report = Report()
-    with Lab() as lab:
+    with Lab() as lab, StateHome():
         bench = Bench(lab)
         report.check("stdin, IPv4", check_stdin, bench, ECHO)
         report.check("stdin, IPv6", check_stdin, bench, ECHO6)
         report.check("stdin, guard off", check_stdin, bench, PLAIN, "--allow-unguarded")
         report.check("stdin, AES-256-GCM", check_stdin, bench, ECHO, "--aead", "aes-256-gcm")
         report.check("provisioned", check_provisioned, bench)
+        report.check("provisioned, run after run", check_runs, bench)
+        report.check("provisioned, killed", check_killed, bench)
+        report.check("provisioned, one run at a time", check_one_at_a_time, bench)
+        report.check("provisioned, ended", check_ended, bench)
+        report.check("provisioned, no state", check_no_state, bench)
         report.check("file on the session", check_file, bench, 0)
         report.check("file on 4 streams", check_file, bench, 4)
         report.check("receive", check_receive, bench)

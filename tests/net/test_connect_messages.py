@@ -13,7 +13,7 @@ import sys
 
 from lab import SERVER_IPV4, Lab, binary, require_root, run
 from lab_app import App, MESSAGE, STREAM_OPEN
-from lab_client import TOKEN, Served
+from lab_client import TOKEN, Served, StateHome
 from lab_report import Report, expect, expect_equal
 from lab_session import endpoint
 
@@ -214,7 +214,7 @@ def checks(report, bench):
 def main():
     require_root()
     report = Report()
-    with Lab() as lab:
+    with Lab() as lab, StateHome():
         bench = Bench(lab)
         if report.check("the agent starts", bench.agent.start):
             checks(report, bench)

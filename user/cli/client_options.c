@@ -2,7 +2,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "aead.h"
@@ -69,6 +72,70 @@ static int read_id(const char *verb, const struct cli_args *args, const char *na
 	return CLI_DONE;
 }
 
+bool client_options_leave(const struct cli_args *args)
+{
+	return cli_option(args, "secret-file") && !cli_option(args, "end");
+}
+
+static int make_directories(const char *verb, char *path)
+{
+	for (char *at = path + 1; *at; at++)
+		if (*at == '/') {
+			*at = 0;
+			mkdir(path, 0700);
+			*at = '/';
+		}
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return cli_fail(CLI_FAILED, "%s: create %s: %s; --state names another directory",
+				verb, path, strerror(errno));
+	return CLI_DONE;
+}
+
+static int state_directory(const char *verb, const struct cli_args *args, char *path, size_t room)
+{
+	const char *given = cli_option(args, "state"), *home = getenv("HOME");
+	const char *states = getenv("XDG_STATE_HOME");
+	int used;
+
+	if (given)
+		used = snprintf(path, room, "%s", given);
+	else if (states && *states == '/')
+		used = snprintf(path, room, "%s/packgate", states);
+	else if (home && *home == '/')
+		used = snprintf(path, room, "%s/.local/state/packgate", home);
+	else
+		return cli_fail(CLI_USAGE,
+				"%s: $HOME is not set: --state DIRECTORY says where to remember "
+				"what this session used",
+				verb);
+	if (!used || (size_t)used >= room)
+		return cli_fail(CLI_USAGE, "%s: --state: no such directory", verb);
+	return make_directories(verb, path);
+}
+
+/*
+ * The state of a session lies under the name of its secret, so that every run of this user finds
+ * it, whatever file the secret is read from.
+ */
+static int find_state(const char *verb, const struct cli_args *args,
+		      struct client_credentials *credentials)
+{
+	char *path = credentials->state;
+	uint8_t id[PG_SECRET_ID_BYTES];
+	int rc = state_directory(verb, args, path, sizeof(credentials->state) - 2 * sizeof(id) - 2);
+
+	if (rc)
+		return rc;
+	if (pg_keys_secret_id(credentials->secret, PG_SECRET_BYTES, id))
+		return cli_fail(CLI_FAILED, "%s: the crypto library failed", verb);
+	path += strlen(path);
+	*path++ = '/';
+	for (size_t i = 0; i < sizeof(id); i++)
+		path += snprintf(path, 3, "%02x", id[i]);
+	credentials->options.state = credentials->state;
+	return CLI_DONE;
+}
+
 static int read_provisioned(const char *verb, const struct cli_args *args,
 			    struct client_credentials *credentials)
 {
@@ -82,7 +149,7 @@ static int read_provisioned(const char *verb, const struct cli_args *args,
 		rc = read_key(verb, "secret-file", cli_option(args, "secret-file"),
 			      credentials->secret);
 	options->secret = credentials->secret;
-	return rc;
+	return rc ? rc : find_state(verb, args, credentials);
 }
 
 static int read_in_band(const char *verb, const struct cli_args *args,
@@ -113,6 +180,8 @@ int client_options_read(const char *verb, const struct cli_args *args,
 			struct client_credentials *ret_credentials)
 {
 	bool in_band = cli_option(args, "server-key"), secret = cli_option(args, "secret-file");
+	bool own = cli_option(args, "state") || cli_option(args, "end") ||
+		   cli_option(args, "monotonic");
 	const char *aead = cli_option(args, "aead");
 	enum pg_aead_algorithm algorithm = 0;
 
@@ -125,6 +194,11 @@ int client_options_read(const char *verb, const struct cli_args *args,
 		return cli_fail(CLI_USAGE,
 				"%s: give the server's public key by --server-key, or a "
 				"provisioned session by --client-id, --server-id and --secret-file",
+				verb);
+	if (own && !secret)
+		return cli_fail(CLI_USAGE,
+				"%s: --state, --end and --monotonic belong to a provisioned "
+				"session",
 				verb);
 	if (aead && pg_aead_algorithm_parse(aead, &algorithm))
 		return cli_fail(CLI_USAGE,

@@ -14,8 +14,10 @@
 		{ "token-file", "PATH", "read the token from a file; - is stdin" },          \
 		{ "client-id", "ID", "provisioned session: its client id" },                 \
 		{ "server-id", "ID", "provisioned session: its server id" },                 \
-		{ "secret-file", "PATH",                                                     \
-		  "provisioned session: 64 hex digits; each run needs a new one" },          \
+		{ "secret-file", "PATH", "provisioned session: its secret, 64 hex digits" }, \
+		{ "state", "DIRECTORY",                                                      \
+		  "where it is remembered what it used (~/.local/state/packgate)" },         \
+		{ "end", NULL, "provisioned session: end it for good afterwards" },          \
 		{ "source", "ADDRESS", "send from A.B.C.D:PORT or [v6]:PORT" },              \
 		{ "aead", "NAME",                                                            \
 		  "chacha20-poly1305 or aes-256-gcm (default: the server's choice)" },       \
@@ -29,7 +31,14 @@ struct client_credentials {
 	uint8_t server_key[32];
 	uint8_t secret[32];
 	char token[1024];
+	char state[4096]; /* the state file's path */
 };
+
+/*
+ * Whether the session outlives this run: it is provisioned, and --end was not said. Then it is left
+ * by pg_client_free alone.
+ */
+bool client_options_leave(const struct cli_args *args);
 
 /* Returns CLI_DONE, or has said "packgate: verb: sentence". */
 int client_options_read(const char *verb, const struct cli_args *args,

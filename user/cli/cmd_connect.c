@@ -75,7 +75,7 @@ static void loop(struct connection *connection)
 		connect_show_progress(connection, false);
 	}
 	connect_show_progress(connection, true);
-	if (!connection->closed)
+	if (!connection->closed && !connection->leaves)
 		pg_client_close(connection->client, connection->rc ? 1 : 0);
 }
 
@@ -162,6 +162,7 @@ static int prepare(struct connection *connection, const struct cli_args *args, s
 	const char *recv = cli_option(args, "recv");
 	int rc = read_sending(connection, args, ret_packet);
 
+	connection->leaves = client_options_leave(args);
 	if (!rc)
 		rc = read_number(args, "linger", 3600000, &linger);
 	if (rc)

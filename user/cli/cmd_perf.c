@@ -309,7 +309,7 @@ static int start(struct perf *perf, const struct cli_args *args)
 	return err ? cli_fail(CLI_FAILED, "perf: opening a stream: %s", strerror(-err)) : CLI_DONE;
 }
 
-static int measure(struct perf *perf)
+static int measure(struct perf *perf, const struct cli_args *args)
 {
 	double seconds = 0;
 	json_t *root;
@@ -330,7 +330,8 @@ static int measure(struct perf *perf)
 	} else {
 		show(perf, seconds);
 	}
-	pg_client_close(perf->client, 0);
+	if (!client_options_leave(args))
+		pg_client_close(perf->client, 0);
 	return CLI_DONE;
 }
 
@@ -353,5 +354,5 @@ int cmd_perf(const struct cli_args *args)
 		return rc;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	return measure(&perf);
+	return measure(&perf, args);
 }

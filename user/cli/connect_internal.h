@@ -45,6 +45,7 @@ struct connection {
 	bool full;	      /* the send buffer; WRITABLE will tell */
 	bool later;	      /* an unreliable packet could not leave just now */
 	bool keep_receiving;
+	bool leaves; /* the session goes on with the next run */
 	bool closed;
 	int64_t quiet_since, linger_ms;
 	uint64_t bytes_total, bytes_given, bytes_received, packets_failed;

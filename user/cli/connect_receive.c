@@ -72,8 +72,8 @@ static void take_stream_closed(struct connection *connection, const struct pg_cl
 
 	/* of our own closing, or a refusal that a send tells */
 	if (refused && !connection->rc)
-		connection->rc = cli_fail(CLI_FAILED,
-					  "connect: the server refused a stream of this policy");
+		connection->rc =
+			cli_fail(CLI_FAILED, "connect: the server refused a stream of this policy");
 }
 
 static void take_event(struct connection *connection, const struct pg_client_event *event)

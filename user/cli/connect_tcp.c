@@ -49,7 +49,8 @@ static int check_options(const struct cli_args *args)
 	static const char *const session[] = { "server-key", "token",	  "token-file",
 					       "client-id",  "server-id", "secret-file",
 					       "source",     "aead",	  "allow-unguarded",
-					       "policy",     "streams",	  "packet",     "monotonic" };
+					       "policy",     "streams",	  "packet",
+					       "monotonic",  "state",	  "end" };
 
 	for (size_t i = 0; i < sizeof(session) / sizeof(session[0]); i++)
 		if (cli_option(args, session[i]))
@@ -159,8 +160,7 @@ static int prepare_tls(struct tcp *tcp, const struct cli_args *args)
 	tcp->ssl = SSL_new(tcp->context);
 	if (!tcp->ssl || SSL_set_fd(tcp->ssl, tcp->fd) != 1)
 		return tls_failed("TLS", tcp);
-	SSL_set_mode(tcp->ssl,
-		     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_set_mode(tcp->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	if (inet_pton(AF_INET, name, &address) == 1 || inet_pton(AF_INET6, name, &address) == 1)
 		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tcp->ssl), name) == 1
 			       ? CLI_DONE
@@ -262,8 +262,9 @@ static void parse(struct connection *connection, struct tcp *tcp, size_t bytes)
 		connect_take_message(connection, &message, 0);
 	}
 	if (found < 0 && !connection->rc)
-		connection->rc = cli_fail(CLI_FAILED, "connect: the server does not speak messages: %s",
-					  pg_message_malformed_help(-found));
+		connection->rc =
+			cli_fail(CLI_FAILED, "connect: the server does not speak messages: %s",
+				 pg_message_malformed_help(-found));
 	connect_flush_output(connection);
 }
 
@@ -281,8 +282,9 @@ static void receive(struct connection *connection, struct tcp *tcp)
 		if (n < 0)
 			fail(connection, "receiving", (int)n);
 		else if (pg_message_parser_inside(&tcp->parser) && !connection->rc)
-			connection->rc = cli_fail(CLI_FAILED, "connect: the server closed the "
-							      "connection in the midst of a message");
+			connection->rc =
+				cli_fail(CLI_FAILED, "connect: the server closed the "
+						     "connection in the midst of a message");
 		return;
 	}
 }

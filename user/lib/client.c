@@ -64,6 +64,8 @@ void pg_client_ended(struct pg_client *client, int code, const char *why)
 	if (client->state == CLIENT_CLOSED)
 		return;
 	client->state = CLIENT_CLOSED;
+	if (client->durable.memory)
+		client->durable.memory->ended = 1;
 	push(client, PG_CLIENT_CLOSED, code, why);
 }
 
@@ -76,11 +78,33 @@ struct agreement {
 	uint16_t max_payload, idle_seconds, streams; /* the server's word, 0 = none */
 };
 
+/* The stream ids below are used up before a frame with one can leave. */
+static void keep_next_stream(struct pg_client *client, uint64_t next)
+{
+	if (client->durable.memory)
+		__atomic_store_n(&client->durable.memory->next_stream, next, __ATOMIC_RELEASE);
+}
+
+/* What an earlier run acked and did not hand on is told as a gap. */
+static void go_on(struct pg_client *client)
+{
+	struct pg_client_memory *memory = client->durable.memory;
+
+	client->engine.series.highest_shared = &memory->highest;
+	if (memory->next_stream > UINT32_MAX)
+		client->engine.next_stream = 0;
+	else
+		keep_next_stream(client, client->engine.next_stream);
+	pg_engine_adopted(&client->engine);
+	pg_engine_publish(&client->engine);
+}
+
 static void start_session(struct pg_client *client, const struct agreement *terms)
 {
+	struct pg_client_memory *memory = client->durable.memory;
 	struct pg_engine_start start = {
 		.line = &client->line,
-		.window = &client->window,
+		.window = memory ? &memory->window : &client->window,
 		.opened = &client->opened,
 		.keys = terms->keys,
 		.handle = 1,
@@ -105,26 +129,50 @@ static void start_session(struct pg_client *client, const struct agreement *term
 	client->line.peer_port_be = client->peer_port_be;
 	pg_keys_guard_words(terms->keys, PG_C2S, (uint64_t *)client->line.guard_c2s);
 	pg_keys_guard_words(terms->keys, PG_S2C, (uint64_t *)client->line.guard_s2c);
+	if (memory) {
+		client->line.highest = memory->highest;
+		start.first_stream = (uint32_t)memory->next_stream;
+	}
 	pg_engine_init(&client->engine, &client->env, &start);
 	client->engine_runs = true;
 	client->state = CLIENT_READY;
 	push(client, PG_CLIENT_OPEN, terms->policy, NULL);
+	if (memory)
+		go_on(client);
 }
 
-static int start_provisioned(struct pg_client *client, const struct pg_client_options *options,
-			     struct pg_error *error)
+static struct agreement provisioned_terms(const struct pg_client_options *options)
 {
-	struct agreement terms = {
+	return (struct agreement){
 		.session = (uint32_t)options->client_id << 16 | options->server_id,
 		.aead = options->aead ? (uint8_t)options->aead : PG_AEAD_CHACHA20_POLY1305,
 		.policy = options->newest ? PG_POLICY_NEWEST : PG_POLICY_RELIABLE,
 		.guard = !options->unguarded,
 	};
+}
+
+static int open_state(struct pg_client *client, const struct pg_client_options *options,
+		      struct pg_error *error)
+{
+	struct agreement terms = provisioned_terms(options);
+	struct pg_client_state_of of = {
+		.secret = options->secret,
+		.session = terms.session,
+		.aead = terms.aead,
+		.policy = terms.policy,
+		.guard = terms.guard,
+	};
+
+	return pg_client_state_open(options->state, &of, &client->durable, error);
+}
+
+static int start_provisioned(struct pg_client *client, const struct pg_client_options *options,
+			     struct pg_error *error)
+{
+	struct agreement terms = provisioned_terms(options);
 	struct pg_keys keys;
 	int err;
 
-	if (!options->client_id || !options->server_id)
-		return pg_error_set(error, -EINVAL, "client_id and server_id must not be 0");
 	err = pg_keys_derive(options->secret, PG_SECRET_BYTES, &keys);
 	if (err)
 		return pg_error_set(error, err, "deriving the session's keys: %s", strerror(-err));
@@ -397,6 +445,8 @@ int pg_client_open_stream(struct pg_client *client, int policy, uint32_t *ret_st
 	if (policy < 0 || policy >= PG_POLICY_COUNT)
 		return -EINVAL;
 	pg_client_update_clocks(client);
+	if (client->engine.next_stream)
+		keep_next_stream(client, client->engine.next_stream + 1ull);
 	err = pg_engine_open_stream(&client->engine, (uint8_t)policy, ret_stream);
 	pg_outbox_flush(client);
 	return err;
@@ -473,6 +523,11 @@ static int read_options(const struct pg_client_options *given,
 	if (ret_options->aead < 0 || ret_options->aead > PG_CLIENT_AES_256_GCM)
 		return pg_error_set(error, -EINVAL, "options: no AEAD has the number %d",
 				    ret_options->aead);
+	if (ret_options->secret && (!ret_options->client_id || !ret_options->server_id))
+		return pg_error_set(error, -EINVAL, "client_id and server_id must not be 0");
+	if (ret_options->state && !ret_options->secret)
+		return pg_error_set(error, -EINVAL,
+				    "options: state belongs to a provisioned session");
 	if (ret_options->token_bytes > PG_TOKEN_MAX)
 		return pg_error_set(error, -EINVAL, "options: a token has at most %d bytes",
 				    PG_TOKEN_MAX);
@@ -511,7 +566,9 @@ static int start(struct pg_client *client, const struct pg_client_options *optio
 
 	set_limits(&client->env.options, options);
 	pg_events_init(&client->events, client->env.options.receive_buffer_bytes);
-	err = pg_client_open_socket(client, options, error);
+	err = options->state ? open_state(client, options, error) : 0;
+	if (!err)
+		err = pg_client_open_socket(client, options, error);
 	if (!err)
 		err = pg_aead_new(NULL, &client->env.aead, error);
 	if (err)
@@ -564,6 +621,7 @@ void pg_client_free(struct pg_client *client)
 		return;
 	if (client->engine_runs)
 		pg_engine_retire(&client->engine);
+	pg_client_state_close(&client->durable);
 	free_handshake(client);
 	pg_events_done(&client->events);
 	pg_key_cache_free(client->env.keys);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "client_state.h"
 #include "engine.h"
 #include "handshake_client.h"
 #include "packgate/packgate.h"
@@ -52,6 +53,7 @@ struct pg_client {
 	struct pg_session line; /* first: aligned to its own size */
 	struct pg_window window;
 	struct pg_opened opened;
+	struct pg_client_state durable; /* in place of window, where the session outlives the run */
 	enum client_state state;
 	int fd;
 	uint64_t peer[2]; /* the server, as maps hold addresses */
