@@ -75,7 +75,7 @@ struct pg_client_options {
 	/* Both. */
 	int aead;      /* enum pg_client_aead */
 	int unguarded; /* in band: take a session without the guard; provisioned: it has none */
-	uint16_t max_payload;	       /* bytes of a frame, tag and guard included; default 1172 */
+	uint16_t max_payload; /* of a frame, tag and guard included; default 1172, or what fits */
 	uint32_t send_buffer_bytes;    /* default 4 MiB */
 	uint32_t receive_buffer_bytes; /* default 4 MiB, and as much again of untaken events */
 	uint32_t send_timeout_ms;      /* default 10000 */
@@ -99,6 +99,7 @@ struct pg_client_options {
 /*
  * Makes a client and starts to open the session: PG_CLIENT_OPEN follows, or PG_CLIENT_CLOSED. A
  * provisioned session is open at once. *ret_client is the caller's to free. -EINVAL bad options,
+ * -EPROTONOSUPPORT options of a newer library, -EMSGSIZE max_payload does not fit the interface,
  * -ENOENT the name does not resolve, -ENOMEM, or what the socket said. Of the state: -EBUSY another
  * process has it, -ESTALE it may have missed something (the machine went down, or it is a copy),
  * -EKEYREJECTED it is of another session or secret, -EKEYEXPIRED the session ended, -EUCLEAN it is
@@ -124,17 +125,19 @@ PG_PUBLIC int pg_client_timeout_ms(const struct pg_client *client);
 PG_PUBLIC int pg_client_process(struct pg_client *client);
 
 /* X(NAME, number, label, help) */
-#define PG_CLIENT_EVENTS(X)                                                                  \
-	X(OPEN, 1, "open", "the session is there; code: policy of its own series")           \
-	X(MESSAGE, 2, "message", "a packet; stream, id = packId, bytes")                     \
-	X(STREAM_OPEN, 3, "stream open", "the server opened the stream that was asked for")  \
-	X(STREAM_CLOSED, 4, "stream closed", "the stream ended, or was refused")             \
-	X(GAP, 5, "gap", "packets id .. id + code - 1 of the stream never came")             \
-	X(SENT, 6, "sent", "the server acked the packet with this tag (id)")                 \
-	X(FAILED, 7, "failed", "the packet with this tag (id) was not acked in time")        \
-	X(WRITABLE, 8, "writable", "after -ENOBUFS: there is room in the send buffer again") \
-	X(CLOSED, 9, "closed",                                                               \
-	  "the session ended or could not be opened; code: 0 normal, 1 error, 2 expired, "   \
+#define PG_CLIENT_EVENTS(X)                                                                    \
+	X(OPEN, 1, "open", "the session is there; code: policy of its own series")             \
+	X(MESSAGE, 2, "message", "a packet; stream, id = packId, bytes")                       \
+	X(STREAM_OPEN, 3, "stream open", "the server opened the stream that was asked for")    \
+	X(STREAM_CLOSED, 4, "stream closed", "the stream ended, or was refused")               \
+	X(GAP, 5, "gap", "packets id .. id + code - 1 of the stream never came")               \
+	X(SENT, 6, "sent", "the server acked the packet with this tag (id)")                   \
+	X(FAILED, 7, "failed",                                                                 \
+	  "the packet with this tag (id) was not acked; code: -ETIMEDOUT, -ECONNREFUSED "      \
+	  "(ICMP), -EMSGSIZE (frames too long for the path), -ESHUTDOWN; bytes: why, as text") \
+	X(WRITABLE, 8, "writable", "after -ENOBUFS: there is room in the send buffer again")   \
+	X(CLOSED, 9, "closed",                                                                 \
+	  "the session ended or could not be opened; code: 0 normal, 1 error, 2 expired, "     \
 	  "or a negative errno; bytes: why, as text")
 
 enum pg_client_event_kind {
@@ -172,6 +175,9 @@ PG_PUBLIC const char *pg_client_event_name(int kind);
 PG_PUBLIC int pg_client_send(struct pg_client *client, uint32_t stream, const void *bytes,
 			     size_t length, uint32_t tag);
 
+/* Why the last pg_client_send that failed did, as a sentence with numbers; "" before the first. */
+PG_PUBLIC const char *pg_client_why(const struct pg_client *client);
+
 /* The longest packet that a series of this policy carries, bytes; 0 while the session is not open.
  */
 PG_PUBLIC size_t pg_client_send_max(const struct pg_client *client, int policy);
@@ -206,7 +212,10 @@ PG_PUBLIC int pg_client_wait(struct pg_client *client, int timeout_ms,
 /*
  * pg_client_new, and waits until the session is open. On failure there is no client; besides the
  * errors of pg_client_new: -EACCES the token was refused, -EPERM the server offers no guard,
- * -ETIMEDOUT no answer, -EPROTO an answer that makes no sense.
+ * -EPROTO an answer that makes no sense. Without an answer: -EKEYREJECTED the server asked for a
+ * cookie and then said nothing, so it has another key; -EBUSY it said to try later; -ECONNREFUSED,
+ * -EHOSTUNREACH, -EMSGSIZE what ICMP or the interface said; -ETIMEDOUT nothing at all: a server
+ * whose key is another one, or that speaks another version, is as silent as none.
  */
 PG_PUBLIC int pg_client_connect(const struct pg_client_options *options,
 				struct pg_client **ret_client, struct pg_client_error *error);

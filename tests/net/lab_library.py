@@ -44,6 +44,9 @@ def load():
     for name, result, *arguments in (
             ("connect", c_int, POINTER(Options), POINTER(c_void_p), c_char * 256),
             ("free", None, c_void_p), ("fd", c_int, c_void_p), ("close", None, c_void_p, c_int),
+            ("new", c_int, POINTER(Options), POINTER(c_void_p), c_char * 256),
+            ("timeout_ms", c_int, c_void_p), ("process", c_int, c_void_p),
+            ("next", c_int, c_void_p, POINTER(RawEvent)),
             ("wait", c_int, c_void_p, c_int, POINTER(RawEvent)),
             ("flush", c_int, c_void_p, c_int),
             ("send", c_int, c_void_p, c_uint32, c_char_p, c_size_t, c_uint32),
@@ -69,11 +72,14 @@ class Client:
 
     library = None
 
+    opens = "connect"
+
     def __init__(self, **options):
         Client.library = Client.library or load()
         self.pointer, error = c_void_p(), (c_char * 256)()
         given = Options(size=ctypes.sizeof(Options), **options)
-        code = self.library.pg_client_connect(byref(given), byref(self.pointer), error)
+        code = getattr(self.library, "pg_client_" + self.opens)(
+            byref(given), byref(self.pointer), error)
         if code:
             raise Refused(code, error.value.decode())
 
@@ -117,7 +123,21 @@ class Client:
                 return event
             expect(event.kind != CLOSED, "closed: %s", event.bytes)
 
+    def next(self):
+        """The next event that is there, or None."""
+        raw = RawEvent()
+        if not self.call("next", byref(raw)):
+            return None
+        return Event(raw.kind, raw.stream, raw.id, raw.code,
+                     ctypes.string_at(raw.bytes, raw.length))
+
     def statistics(self):
         now = Statistics(size=ctypes.sizeof(Statistics))
         self.call("get_statistics", byref(now))
         return now
+
+
+class LoopClient(Client):
+    """One of many in an event loop: opened by pg_client_new, nothing of it blocks."""
+
+    opens = "new"

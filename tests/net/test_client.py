@@ -6,14 +6,16 @@ of every policy, loss, and what is refused."""
 import errno
 import os
 import random
+import select
 import socket
 import sys
 import time
 
-from lab import HOST_IPV4, HOST_IPV6, SERVER_IPV4, SERVER_IPV6, Lab, in_namespace, require_root
+from lab import (HOST_IPV4, HOST_IPV6, SERVER_IPV4, SERVER_IPV6, Lab, in_namespace,
+                 require_root, run)
 from lab_client import TOKEN, Served
-from lab_library import (CLOSED, MESSAGE, OPEN, SENT, STREAM_CLOSED, STREAM_OPEN, WRITABLE,
-                         Client, Refused)
+from lab_library import (CLOSED, FAILED, MESSAGE, OPEN, SENT, STREAM_CLOSED, STREAM_OPEN, WRITABLE,
+                         Client, LoopClient, Refused)
 from lab_loss import lose
 from lab_report import Report, expect, expect_equal
 from lab_session import endpoint
@@ -27,6 +29,7 @@ MATRIX = tuple(endpoint("%s-%s-%s" % (guard, policy, "v6" if ":" in address else
 ECHO, PLAIN = MATRIX[0], MATRIX[4]
 RELIABLE, NEWEST, UNORDERED = range(3)
 LOSS, LOSSY_PACKETS = 0.1, 300
+EVENT_LOOP_CLIENTS = 40
 
 
 class Bench:
@@ -152,6 +155,35 @@ def check_lossy(client, policy=None):
         expect_equal(now.packets_failed, 0, "failed packets")
 
 
+def check_event_loop(bench):
+    """Many clients in one epoll loop; each says its own words and hears them."""
+    options = {"server": bench.target(ECHO), "token": TOKEN.encode(), "token_bytes": len(TOKEN),
+               "server_key": bytes.fromhex(bench.served.public)}
+    clients, heard, end = {}, {}, time.monotonic() + 20
+    with select.epoll() as loop:
+        for _ in range(EVENT_LOOP_CLIENTS):
+            client = in_namespace(bench.lab.client, lambda: LoopClient(**options))
+            clients[client.call("fd")] = client
+            loop.register(client.call("fd"), select.EPOLLIN)
+        while len(heard) < len(clients):
+            due = min((client.call("timeout_ms") for client in clients.values()), key=lambda ms:
+                      ms if ms >= 0 else 60000)
+            loop.poll(due / 1000 if due >= 0 else 1)
+            expect(time.monotonic() < end, "%d of %d clients", len(heard), len(clients))
+            for fd, client in clients.items():
+                expect_equal(client.call("process"), 0, "process")
+                while (event := client.next()) is not None:
+                    expect(event.kind != CLOSED, "closed: %s", event.bytes)
+                    if event.kind == OPEN:
+                        expect_equal(client.send(b"I am %d" % fd), 0, "send")
+                    elif event.kind == MESSAGE:
+                        heard[fd] = event.bytes
+    expect_equal(heard, {fd: b"I am %d" % fd for fd in clients}, "echoes")
+    for client in clients.values():
+        client.call("close", 0)
+        client.library.pg_client_free(client.pointer)
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 def check_refused(bench, code, words, **options):
@@ -169,8 +201,58 @@ def check_nobody(bench):
     """ICMP says that nobody listens; that proves nothing, so the client waits its time."""
     begun = time.monotonic()
     nobody = endpoint("nobody", 4999)
-    check_refused(bench, errno.ETIMEDOUT, "did not answer", where=nobody)
+    check_refused(bench, errno.ECONNREFUSED, "ICMP says that nobody listens", where=nobody)
     expect(time.monotonic() - begun > 5, "it gave up after %.1f s", time.monotonic() - begun)
+
+
+def check_other_key(bench, cookie, code, words):
+    """A server with another key is silent, unless it asks for cookies."""
+    agent = bench.served.agent
+    config = open(agent.config, encoding="ascii").read()
+    with open(agent.config, "w", encoding="ascii") as file:
+        file.write(config.replace('"never"', '"%s"' % cookie).replace("never", cookie))
+    agent.cli_ok("reload")
+    check_refused(bench, code, words, server_key=bytes([9] + 31 * [0]))
+    with open(agent.config, "w", encoding="ascii") as file:
+        file.write(config)
+    agent.cli_ok("reload")
+
+
+def check_mtu(bench):
+    """Frames fit the interface by themselves; what was asked for and does not fit is refused."""
+    lab = bench.lab
+    run("ip", "-n", lab.client, "link", "set", lab.client_if, "mtu", "1100")
+    try:
+        with bench.open(ECHO) as client:
+            expect(client.call("frame_max") <= 1100 - 28 - 28 - 24, "frames of %d bytes",
+                   client.call("frame_max"))
+            exchange(client, sizes=(5, 1000, 5000))
+        check_refused(bench, errno.EMSGSIZE, "at most 1044", max_payload=1172)
+        with bench.open(ECHO, max_payload=1000) as client:
+            exchange(client, sizes=(5, 5000))
+            # the way becomes narrower than what was agreed on
+            run("ip", "-n", lab.client, "link", "set", lab.client_if, "mtu", "600")
+            expect_equal(client.send(bytes(900), 0, 3), 0, "send")
+            event = client.expect(FAILED, 20)
+            expect_equal((event.id, event.code), (3, -errno.EMSGSIZE), "FAILED")
+            expect(b"max_payload must be at most 544" in event.bytes, "%r", event.bytes)
+    finally:
+        run("ip", "-n", lab.client, "link", "set", lab.client_if, "mtu", "1500")
+
+
+def check_server_goes_away(bench):
+    """Nothing comes any more: what was sent fails with a reason, and then the session ends."""
+    with bench.open(ECHO, send_timeout_ms=1000, idle_seconds=4) as client:
+        exchange(client, sizes=(5,))
+        bench.served.agent.stop()
+        expect_equal(client.send(b"into the dark", 0, 9), 0, "send")
+        event = client.expect(FAILED, 10)
+        expect_equal((event.id, event.code), (9, -errno.ETIMEDOUT), "FAILED")
+        expect(b"not acked in time" in event.bytes, "%r", event.bytes)
+        event = client.expect(CLOSED, 20)
+        expect_equal(event.code, -errno.ETIMEDOUT, "code")
+        expect(b"nothing came from the server for 4 s" in event.bytes, "%r", event.bytes)
+    bench.served.agent.start()
 
 
 def check_server_ends(bench):
@@ -202,6 +284,7 @@ def checks(report, bench):
     for name, policy in (("reliable", RELIABLE), ("newest", NEWEST), ("unordered", UNORDERED)):
         report.check("a stream, " + name, check_stream, bench, policy)
     report.check("many streams", check_many_streams, bench)
+    report.check("an event loop", check_event_loop, bench)
     report.check("bounds of the send buffer", check_bounds, bench)
     report.check("a wrong token", lambda: check_refused(bench, errno.EACCES, "token",
                                                         token=b"wrong", token_bytes=5))
@@ -209,11 +292,17 @@ def checks(report, bench):
         bench, errno.EPERM, "guard", where=PLAIN, unguarded=0))
     report.check("the server ends it", check_server_ends, bench)
     report.check("nobody answers", check_nobody, bench)
+    report.check("another key", check_other_key, bench, "never", errno.ETIMEDOUT, "did not answer")
+    report.check("another key, cookies", check_other_key, bench, "always", errno.EKEYREJECTED,
+                 "another key than the one given")
+    report.check("a narrow way", check_mtu, bench)
     lose(bench.lab, LOSS)
     report.check("loss, in band", lambda: check_lossy(bench.open(ECHO)))
     report.check("loss, provisioned", lambda: check_lossy(bench.open_provisioned(ECHO, 1)))
     report.check("loss, guard off", lambda: check_lossy(bench.open(PLAIN)))
     report.check("loss, a stream", lambda: check_lossy(bench.open(ECHO), RELIABLE))
+    lose(bench.lab, 0)
+    report.check("the server goes away", check_server_goes_away, bench)
 
 
 def main():

@@ -382,7 +382,9 @@ static void test_options_refused(void **state)
 	struct server *s = *state;
 
 	REFUSED("size 0", "PG_CLIENT_OPTIONS", options.size = 0);
-	REFUSED("size beyond", "PG_CLIENT_OPTIONS", options.size++);
+	REFUSED("size of a newer library", "newer libpackgate", options.size += 8);
+	REFUSED("size of nothing", "PG_CLIENT_OPTIONS", options.size = SIZE_MAX);
+	REFUSED("state in band", "provisioned", options.state = "/var/tmp/none");
 	REFUSED("no server", "no server", options.server = NULL);
 	REFUSED("no port", "HOST:PORT", options.server = "127.0.0.1");
 	REFUSED("empty port", "HOST:PORT", options.server = "127.0.0.1:");
@@ -563,13 +565,18 @@ static void test_send_buffer(void **state)
 
 	options.send_buffer_bytes = 32768;
 	client = start_ready(s, &options);
+	assert_string_equal(pg_client_why(client), "");
 	assert_int_equal(pg_client_send(client, 0, packet, SIZE_MAX, 0), -EMSGSIZE);
+	assert_non_null(strstr(pg_client_why(client), "is too long: at most"));
+	assert_int_equal(pg_client_send(client, 5, packet, 1, 0), -ENOENT);
+	assert_string_equal(pg_client_why(client), "there is no stream 5");
 	assert_int_equal(pg_client_send(client, 0, packet, pg_client_send_max(client, 0) + 1, 0),
 			 -EMSGSIZE);
 	s->deaf = true;
 	while (!(err = pg_client_send(client, 0, packet, sizeof(packet), 0)))
 		assert_true(++count < 33);
 	assert_int_equal(err, -ENOBUFS);
+	assert_non_null(strstr(pg_client_why(client), "the send buffer is full"));
 	assert_true(count > 16);
 	assert_int_equal(pg_client_flush(client, 0), -ETIMEDOUT);
 	s->deaf = false;

@@ -95,9 +95,12 @@ static void take_event(struct connection *connection, const struct pg_client_eve
 	case PG_CLIENT_FAILED:
 		if (!connection->packets_failed++)
 			connection->rc = cli_fail(
-				CLI_FAILED, "connect: a packet was not acked in time and is lost: "
-					    "does an application read there? 'packgate drops' "
-					    "on the server says why");
+				CLI_FAILED, "connect: a packet is lost: %s%s",
+				(const char *)event->bytes,
+				event->code == -ETIMEDOUT
+					? "; does an application read there? 'packgate drops' on "
+					  "the server says why"
+					: "");
 		break;
 	case PG_CLIENT_GAP:
 		fprintf(stderr, "packgate: connect: %d packets from the server never came\n",

@@ -112,7 +112,8 @@ static bool give(struct connection *connection, uint32_t stream, const void *byt
 	else if (err == -EAGAIN)
 		connection->later = true;
 	else if (!connection->rc)
-		connection->rc = cli_fail(CLI_FAILED, "connect: sending: %s", strerror(-err));
+		connection->rc = cli_fail(CLI_FAILED, "connect: sending: %s",
+					  pg_client_why(connection->client));
 	return false;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,7 +11,7 @@
 #include "cleanup.h"
 #include "client_internal.h"
 
-#define PING_MOST_MS 15000
+#define OPTIONS_BYTES_MAX 4096 /* no version's options are as long */
 
 const char *pg_client_version(void)
 {
@@ -118,7 +120,8 @@ static void start_session(struct pg_client *client, const struct agreement *term
 	};
 	struct pg_engine_options *options = &client->env.options;
 
-	if (terms->idle_seconds)
+	if (terms->idle_seconds &&
+	    (!client->idle_asked || terms->idle_seconds * 1000u < options->idle_ms))
 		options->idle_ms = terms->idle_seconds * 1000u;
 	if (options->ping_ms > options->idle_ms / 4)
 		options->ping_ms = options->idle_ms / 4;
@@ -219,6 +222,19 @@ static const char *refusal(int result)
 		return "the server refused the token";
 	case -EPERM:
 		return "the server offers a session without the guard, which was not allowed";
+	case -EKEYREJECTED:
+		return "the server is there but cannot read the question: it has another key than "
+		       "the one given";
+	case -EBUSY:
+		return "the server takes no new sessions now: try later";
+	case -ECONNREFUSED:
+		return "nobody answered, and ICMP says that nobody listens there: is the port "
+		       "right, and the server up?";
+	case -EHOSTUNREACH:
+		return "nobody answered, and ICMP says that the server cannot be reached";
+	case -EMSGSIZE:
+		return "nobody answered, and the question is longer than the way to the server "
+		       "takes: a shorter token needs less";
 	case -ETIMEDOUT:
 		return "the server did not answer: is the address right, and the server's key?";
 	case -EPROTO:
@@ -266,16 +282,32 @@ static void finish_handshake(struct pg_client *client)
 	send_final(client);
 }
 
+/* Silence, and what was heard beside it: a forged word can change the sentence, nothing else. */
+static int why_silent(const struct pg_client *client)
+{
+	if (client->handshake->asked_again)
+		return -EKEYREJECTED;
+	if (client->handshake->was_busy)
+		return -EBUSY;
+	if (client->too_long)
+		return -EMSGSIZE;
+	if (client->icmp)
+		return client->icmp == ECONNREFUSED ? -ECONNREFUSED : -EHOSTUNREACH;
+	return -ETIMEDOUT;
+}
+
 static void poll_handshake(struct pg_client *client)
 {
 	struct pg_handshake_client *handshake = client->handshake;
 	uint32_t bytes;
+	int result;
 
 	bytes = pg_handshake_client_poll(handshake, client->env.now_ms, client->env.unix_ms);
 	if (bytes)
 		send_raw(client, handshake->frame, bytes);
-	if (handshake->result && handshake->result != -EINPROGRESS)
-		pg_client_ended(client, handshake->result, refusal(handshake->result));
+	result = handshake->result == -ETIMEDOUT ? why_silent(client) : handshake->result;
+	if (result && result != -EINPROGRESS)
+		pg_client_ended(client, result, refusal(result));
 }
 
 static void take_while_opening(struct pg_client *client, const uint8_t *datagram, uint32_t bytes)
@@ -337,8 +369,12 @@ static void fire(struct pg_client *client)
 {
 	if (client->state == CLIENT_OPENING)
 		poll_handshake(client);
-	else if (client->state == CLIENT_READY && client->engine.deadline_ms <= client->env.now_ms)
+	else if (client->state == CLIENT_READY &&
+		 client->engine.deadline_ms <= client->env.now_ms) {
+		client->in_timer = true;
 		pg_engine_timer(&client->engine);
+		client->in_timer = false;
+	}
 	if (client->handshake && client->state != CLIENT_OPENING &&
 	    (client->state == CLIENT_CLOSED || client->env.now_ms >= client->answers_until_ms))
 		free_handshake(client);
@@ -403,15 +439,85 @@ static int check_state(const struct pg_client *client)
 						: 0;
 }
 
+static int because(struct pg_client *client, int err, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int because(struct pg_client *client, int err, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(client->why, sizeof(client->why), format, arguments);
+	va_end(arguments);
+	return err;
+}
+
+const char *pg_client_why(const struct pg_client *client)
+{
+	return client->why;
+}
+
+int pg_client_lost(struct pg_client *client)
+{
+	uint32_t most = pg_client_datagram_max(client);
+
+	if (client->engine.ended)
+		return because(client, -ESHUTDOWN, "the session ended before it was acked");
+	if (client->too_long)
+		return because(client, -EMSGSIZE,
+			       "frames of %u bytes do not get through, the way to the server takes "
+			       "%u: max_payload must be at most %u",
+			       PG_HEADER_MAX + client->engine.max_payload, most,
+			       most - PG_HEADER_MAX);
+	if (client->icmp)
+		return because(client, -ECONNREFUSED,
+			       "not acked in time, and ICMP says that nobody listens there: the "
+			       "server went away");
+	return because(
+		client, -ETIMEDOUT,
+		"not acked in time: the server or the way to it is gone, or it does not know "
+		"this session");
+}
+
+static int explain_send(struct pg_client *client, int err, uint32_t stream, size_t length)
+{
+	switch (err) {
+	case -ENOTCONN:
+		return because(client, err, "the session is not open yet");
+	case -ESHUTDOWN:
+		return because(client, err, "the session ended");
+	case -EMSGSIZE:
+		return because(client, err,
+			       "a packet of %zu bytes is too long: at most %zu here, %zu where the "
+			       "policy is newest",
+			       length, pg_client_send_max(client, PG_CLIENT_RELIABLE),
+			       pg_client_send_max(client, PG_CLIENT_NEWEST));
+	case -ENOBUFS:
+		return because(client, err,
+			       "the send buffer is full: %llu bytes are not acked yet (at most %u, "
+			       "and 1024 packets a series)",
+			       (unsigned long long)client->engine.tx.bytes,
+			       client->env.options.send_buffer_bytes);
+	case -EAGAIN:
+		return because(client, err, "an unreliable packet cannot leave now");
+	case -ENOENT:
+		return because(client, err, "there is no stream %u", stream);
+	case -EPIPE:
+		return because(client, err, "stream %u is being closed", stream);
+	default:
+		return because(client, err, "sending: %s", strerror(-err));
+	}
+}
+
 int pg_client_send(struct pg_client *client, uint32_t stream, const void *bytes, size_t length,
 		   uint32_t tag)
 {
 	int err = check_state(client);
 
+	if (!err && length > UINT32_MAX)
+		err = -EMSGSIZE;
 	if (err)
-		return err;
-	if (length > UINT32_MAX)
-		return -EMSGSIZE;
+		return explain_send(client, err, stream, length);
 	pg_client_update_clocks(client);
 	err = pg_engine_send(&client->engine, stream, bytes, (uint32_t)length, tag);
 	if (err == -ENOBUFS) {
@@ -421,7 +527,7 @@ int pg_client_send(struct pg_client *client, uint32_t stream, const void *bytes,
 	}
 	if (client->out.count == BATCH)
 		pg_outbox_flush(client);
-	return err;
+	return err ? explain_send(client, err, stream, length) : 0;
 }
 
 size_t pg_client_send_max(const struct pg_client *client, int policy)
@@ -509,6 +615,11 @@ static int read_options(const struct pg_client_options *given,
 			struct pg_client_options *ret_options, struct pg_error *error)
 {
 	memset(ret_options, 0, sizeof(*ret_options));
+	if (given && given->size > sizeof(*ret_options) && given->size < OPTIONS_BYTES_MAX)
+		return pg_error_set(error, -EPROTONOSUPPORT,
+				    "options: the program was built for a newer libpackgate than "
+				    "this one, which is %s",
+				    PG_VERSION);
 	if (!given || given->size < offsetof(struct pg_client_options, server_key) ||
 	    given->size > sizeof(*ret_options))
 		return pg_error_set(error, -EINVAL,
@@ -559,16 +670,41 @@ static void set_limits(struct pg_engine_options *limits, const struct pg_client_
 		limits->idle_ms = options->idle_seconds * 1000u;
 }
 
+/* No frame is longer than what the interface takes. */
+static int fit_path(struct pg_client *client, const struct pg_client_options *options,
+		    struct pg_error *error)
+{
+	uint32_t most = pg_client_datagram_max(client), *payload = &client->env.options.max_payload;
+
+	if (!most || most >= PG_HEADER_MAX + *payload)
+		return 0;
+	if (most < PG_HEADER_MAX + PG_PARAMETER_PAYLOAD_MIN)
+		return pg_error_set(error, -EMSGSIZE,
+				    "the way to the server takes datagrams of %u bytes, and a "
+				    "session needs %u",
+				    most, PG_HEADER_MAX + PG_PARAMETER_PAYLOAD_MIN);
+	if (options->max_payload)
+		return pg_error_set(error, -EMSGSIZE,
+				    "max_payload %u does not fit the way to the server: at most "
+				    "%u",
+				    *payload, most - PG_HEADER_MAX);
+	*payload = most - PG_HEADER_MAX;
+	return 0;
+}
+
 static int start(struct pg_client *client, const struct pg_client_options *options,
 		 struct pg_error *error)
 {
 	int err;
 
 	set_limits(&client->env.options, options);
+	client->idle_asked = options->idle_seconds;
 	pg_events_init(&client->events, client->env.options.receive_buffer_bytes);
 	err = options->state ? open_state(client, options, error) : 0;
 	if (!err)
 		err = pg_client_open_socket(client, options, error);
+	if (!err)
+		err = fit_path(client, options, error);
 	if (!err)
 		err = pg_aead_new(NULL, &client->env.aead, error);
 	if (err)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#include <errno.h>
 #include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "client_internal.h"
 #include "packgate/bytes.h"
@@ -36,6 +39,7 @@ static int kind_of(enum pg_app_kind kind)
 
 static void event(struct pg_engine *engine, const struct pg_engine_event *from)
 {
+	struct pg_client *client = client_of(engine);
 	struct pg_client_event event = {
 		.kind = kind_of(from->kind),
 		.stream = from->stream,
@@ -50,7 +54,12 @@ static void event(struct pg_engine *engine, const struct pg_engine_event *from)
 		event.bytes = from->bytes;
 		event.length = from->length;
 	}
-	pg_events_push(&client_of(engine)->events, &event);
+	if (event.kind == PG_CLIENT_FAILED) {
+		event.code = pg_client_lost(client);
+		event.bytes = (const uint8_t *)client->why;
+		event.length = strlen(client->why);
+	}
+	pg_events_push(&client->events, &event);
 }
 
 static uint8_t *frame_alloc(struct pg_engine *engine)
@@ -63,6 +72,17 @@ static void frame_send(struct pg_engine *engine, uint8_t *frame, uint32_t bytes)
 	pg_outbox_add(client_of(engine), bytes);
 }
 
+/* This end's own clock: the server said nothing for the idle time. */
+static void server_is_gone(struct pg_client *client)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "nothing came from the server for %u s: it went away%s",
+		 client->env.options.idle_ms / 1000,
+		 client->icmp ? " (ICMP says that nobody listens there)" : "");
+	pg_client_ended(client, -ETIMEDOUT, text);
+}
+
 static void closed(struct pg_engine *engine, uint8_t code)
 {
 	static const char *const sentences[] = {
@@ -71,6 +91,10 @@ static void closed(struct pg_engine *engine, uint8_t code)
 		"the session expired",
 	};
 
+	if (code == PG_GOAWAY_EXPIRED && client_of(engine)->in_timer) {
+		server_is_gone(client_of(engine));
+		return;
+	}
 	pg_client_ended(client_of(engine), code, sentences[code <= 2 ? code : 1]);
 }
 

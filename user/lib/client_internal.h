@@ -68,6 +68,11 @@ struct pg_client {
 	/* pg_client_send found no room for this */
 	bool refused;
 	uint32_t refused_stream, refused_bytes;
+	int icmp;	 /* errno of the last ICMP message that came, 0 = none */
+	bool idle_asked; /* a server's longer idle time does not hold */
+	bool in_timer;	 /* what ends now ends by this end's own clock */
+	bool too_long;	 /* a frame was longer than the way to the server takes */
+	char why[192];	 /* the last failure, as a sentence */
 	struct event_queue events;
 	struct outbox out;
 	uint8_t received[BATCH][PG_FRAME_MAX + 1];
@@ -77,6 +82,9 @@ struct pg_client {
  */
 
 void pg_client_update_clocks(struct pg_client *client);
+
+/* Why packets that were not acked failed: errno, and the sentence in client->why. */
+int pg_client_lost(struct pg_client *client);
 
 /* Ends the client's session, once: code and sentence of PG_CLIENT_CLOSED. */
 void pg_client_ended(struct pg_client *client, int code, const char *why);
@@ -105,6 +113,9 @@ bool pg_events_room(const struct event_queue *queue, uint32_t bytes);
 /* Resolves and connects; errors as pg_client_new's. */
 int pg_client_open_socket(struct pg_client *client, const struct pg_client_options *options,
 			  struct pg_error *error);
+
+/* Bytes of a datagram that the way to the server takes, as far as the kernel knows; 0 = unknown. */
+uint32_t pg_client_datagram_max(const struct pg_client *client);
 
 /* Room for a frame, NULL when BATCH of them wait for the socket. */
 uint8_t *pg_outbox_alloc(struct pg_client *client);

@@ -134,6 +134,20 @@ int pg_client_open_socket(struct pg_client *client, const struct pg_client_optio
 	return err;
 }
 
+uint32_t pg_client_datagram_max(const struct pg_client *client)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	bool v4 = !memcmp(client->peer, mapped, sizeof(mapped));
+	int mtu = 0, headers = v4 ? 28 : 48;
+	socklen_t bytes = sizeof(mtu);
+
+	if (getsockopt(client->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU : IPV6_MTU, &mtu,
+		       &bytes) ||
+	    mtu <= headers)
+		return 0;
+	return (uint32_t)(mtu - headers);
+}
+
 /* --- sending -----------------------------------------------------------------------------------
  */
 
@@ -169,11 +183,20 @@ static void drop_first(struct outbox *out, uint32_t count)
 	out->count -= count;
 }
 
-/* What an ICMP message left at the socket: one datagram's, and anybody can forge it. */
-static bool is_icmp(int error)
+/*
+ * What an ICMP message left at the socket: one datagram's, and anybody can forge it, so it is noted
+ * and no more. EMSGSIZE is also said of a frame that the interface cannot take.
+ */
+static bool is_icmp(struct pg_client *client, int error)
 {
-	return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH ||
-	       error == EPROTO || error == ENOPROTOOPT;
+	if (error == EMSGSIZE)
+		client->too_long = true;
+	else if (error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH ||
+		 error == EPROTO || error == ENOPROTOOPT)
+		client->icmp = error;
+	else
+		return false;
+	return true;
 }
 
 void pg_outbox_flush(struct pg_client *client)
@@ -186,7 +209,7 @@ void pg_outbox_flush(struct pg_client *client)
 
 		if (sent > 0)
 			done += (uint32_t)sent;
-		else if (is_icmp(errno) && retries++ < ICMP_RETRIES)
+		else if (is_icmp(client, errno) && retries++ < ICMP_RETRIES)
 			continue; /* the error is gone now, the frame was not sent */
 		else if (errno == EAGAIN || errno == ENOBUFS)
 			break;
@@ -214,7 +237,7 @@ int pg_client_read(struct pg_client *client,
 	}
 	count = recvmmsg(client->fd, messages, BATCH, MSG_DONTWAIT, NULL);
 	if (count < 0) {
-		if (is_icmp(errno) || errno == EMSGSIZE || errno == EINTR)
+		if (is_icmp(client, errno) || errno == EINTR)
 			return 1;
 		return errno == EAGAIN ? 0 : -errno;
 	}

@@ -108,8 +108,8 @@ static int check_memory(const char *path, const struct stat *st,
 static int sync_directory(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	PG_FREE char *directory = slash ? strndup(path, slash > path ? slash - path : 1)
-					: strdup(".");
+	PG_FREE char *directory =
+		slash ? strndup(path, slash > path ? slash - path : 1) : strdup(".");
 	PG_CLOSE int fd = -1;
 
 	if (!directory)
@@ -152,11 +152,9 @@ static int open_locked(const char *path, int *ret_fd, struct stat *ret_st, struc
 	if (fd < 0)
 		return pg_error_set(error, -errno, "opening %s: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB))
-		return pg_error_set(error, errno == EWOULDBLOCK ? -EBUSY : -errno,
-				    "%s: %s", path,
-				    errno == EWOULDBLOCK
-					    ? "another process uses this session now"
-					    : strerror(errno));
+		return pg_error_set(error, errno == EWOULDBLOCK ? -EBUSY : -errno, "%s: %s", path,
+				    errno == EWOULDBLOCK ? "another process uses this session now"
+							 : strerror(errno));
 	err = check_file(path, fd, ret_st, error);
 	if (!err)
 		*ret_fd = TAKE_FD(fd);
@@ -174,8 +172,8 @@ static int mark_running(const char *path, struct pg_client_memory *memory, const
 	return 0;
 }
 
-static int map(const char *path, int fd, const struct stat *st, struct pg_client_memory **ret_memory,
-	       struct pg_error *error)
+static int map(const char *path, int fd, const struct stat *st,
+	       struct pg_client_memory **ret_memory, struct pg_error *error)
 {
 	void *memory;
 

@@ -181,7 +181,7 @@ static void take_cookie(struct pg_handshake_client *client, const struct pg_fram
 	if (frame->payload_bytes != 1 + PG_COOKIE_BYTES || client->had_cookie || !client->tries)
 		return;
 	memcpy(client->frame + AT_PAYLOAD + PG_SHAKEHAND_AT_COOKIE, payload + 1, PG_COOKIE_BYTES);
-	client->had_cookie = client->ask_again = true;
+	client->had_cookie = client->ask_again = client->asked_again = true;
 }
 
 static void take_busy(struct pg_handshake_client *client, const struct pg_frame *frame,
@@ -189,7 +189,7 @@ static void take_busy(struct pg_handshake_client *client, const struct pg_frame 
 {
 	if (frame->payload_bytes != 1 || client->delayed || !client->tries)
 		return;
-	client->delayed = true;
+	client->delayed = client->was_busy = true;
 	client->deadline_ms = now_ms + ((uint64_t)client->interval_ms << client->tries);
 }
 

@@ -33,6 +33,10 @@ struct pg_handshake_client {
 	struct pg_terms terms;
 	struct pg_keys keys;
 
+	/* What came meanwhile, from anyone: hints for who reports a failure. */
+	bool asked_again; /* a cookie: the server is there */
+	bool was_busy;	  /* try later */
+
 	/* Private. */
 	struct pg_noise noise;
 	uint64_t sent_time_ms;
