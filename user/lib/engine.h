@@ -111,7 +111,7 @@ struct pg_engine_ops {
 	X(receive_buffer_bytes, 4 << 20, "of a session, streams included; above half, SLOW")   \
 	X(send_buffer_bytes, 4 << 20, "of a session, streams included; full, sending refuses") \
 	X(send_timeout_ms, 10000, "from a frame's first transmission until it has failed")     \
-	X(send_retries, 8, "transmissions of a frame after the first")                         \
+	X(send_retries, 8, "of a frame, and not before so many timeouts could have passed")    \
 	X(rto_first_ms, 500, "retransmission timeout before a round trip is known")            \
 	X(rto_min_ms, 100, "lowest retransmission timeout")                                    \
 	X(rto_max_ms, 8000, "highest retransmission timeout, doubled ones included")           \

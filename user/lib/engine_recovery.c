@@ -137,6 +137,22 @@ static void send_again(struct pg_transmission *tx, struct pg_sent_frame *frame)
 		TAILQ_INSERT_HEAD(&tx->lost, frame, turn);
 }
 
+/*
+ * Sent again as often as it may be, and for as long as so many timeouts take: losses are found
+ * within round trips, and a peer that is full for a moment refuses a frame many times.
+ */
+static bool is_spent(const struct pg_engine *engine, const struct pg_sent_frame *frame)
+{
+	uint32_t retries = engine->env->options.send_retries;
+	uint64_t wait = 0;
+
+	if (frame->sent <= retries)
+		return false;
+	for (uint32_t i = 0; i < retries; i++)
+		wait += pg_engine_retry_ms(engine, i);
+	return pg_engine_since(engine, frame->first_ms) >= wait;
+}
+
 static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
 {
 	struct pg_sent_packet *packet = pg_sent_packet_of(frame);
@@ -151,7 +167,7 @@ static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
 			   frame->order, frame->last_us, tx->next_order, persistent);
 	frame->state = PG_FRAGMENT_LOST;
 	send_again(tx, frame);
-	if (frame->sent > engine->env->options.send_retries)
+	if (is_spent(engine, frame))
 		pg_recovery_fail(engine, packet);
 }
 
@@ -254,7 +270,7 @@ static uint64_t probe_ms(const struct pg_engine *engine)
 
 static void probe_frame(struct pg_engine *engine, struct pg_sent_frame *frame)
 {
-	if (frame->sent > engine->env->options.send_retries)
+	if (is_spent(engine, frame))
 		pg_recovery_fail(engine, pg_sent_packet_of(frame));
 	else
 		pg_tx_frame(engine, pg_sent_packet_of(frame), frame);

@@ -108,7 +108,9 @@ static void note_sent(struct pg_engine *engine, struct pg_sent_packet *packet,
 	else if (frame->state == PG_FRAGMENT_LOST)
 		TAILQ_REMOVE(&tx->lost, frame, turn);
 	frame->was_lost = frame->state == PG_FRAGMENT_LOST;
-	if (!frame->sent++) {
+	if (frame->sent < UINT8_MAX)
+		frame->sent++;
+	if (frame->sent == 1) {
 		frame->first_ms = now;
 		TAILQ_INSERT_TAIL(&tx->age, frame, age);
 		packet->begun++;
