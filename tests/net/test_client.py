@@ -136,7 +136,8 @@ def check_bounds(bench):
             expect(event is not None, "%d of %d echoes came", back, count)
             events.append(event.kind)
             back += event.kind == MESSAGE
-        expect(WRITABLE in events, "no WRITABLE after ENOBUFS")
+        if WRITABLE not in events:
+            client.expect(WRITABLE)
         expect_equal(client.call("flush", 5000), 0, "flush")
 
 
