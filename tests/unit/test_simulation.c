@@ -17,7 +17,8 @@
  */
 #define RUNS	    200
 #define STEP_MS	    5
-#define SERIES	    3 /* the session, a reliable stream, an unordered one */
+#define DARK_MS	    11000 /* longer than the send timeout */
+#define SERIES	    3	  /* the session, a reliable stream, an unordered one */
 #define PACKETS_MAX 400
 #define RTO_MS	    400
 #define TRIES	    9
@@ -45,7 +46,8 @@ struct sim {
 	uint64_t seed;
 	uint32_t loss, duplication, reorder_ms; /* percent, percent, ms */
 	uint32_t packets;			/* of each series */
-	bool dies;
+	bool dies, darkens;
+	uint64_t dark_until_ms; /* nothing of the engine's arrives */
 	struct packet sent[SERIES][PACKETS_MAX + 1];
 	uint32_t next[SERIES];			       /* the next packId the client sends */
 	uint32_t expected[SERIES];		       /* next id the application must hear of */
@@ -78,6 +80,8 @@ static void fly(struct sim *sim, bool to_engine, const uint8_t *bytes, uint32_t 
 {
 	int copies = draw(sim, 100) < sim->loss ? 0 : 1 + (draw(sim, 100) < sim->duplication);
 
+	if (!to_engine && sim->b->env.now_ms < sim->dark_until_ms)
+		return;
 	while (copies--) {
 		struct flying *f = &sim->flying[sim->flying_count];
 
@@ -318,6 +322,7 @@ static void start(struct sim *sim, uint64_t seed)
 	sim->reorder_ms = draw(sim, 201);
 	sim->packets = 100 + draw(sim, 250);
 	sim->dies = seed % 4 == 3;
+	sim->darkens = seed % 8 == 4;
 	sim->b = bench_new(PG_POLICY_RELIABLE, true, false);
 	if (seed % 5 == 2)
 		sim->b->env.options.receive_buffer_bytes = 30000;
@@ -342,6 +347,8 @@ static void turn(struct sim *sim, bool calm)
 		b->tx_room = draw(sim, 2) ? draw(sim, 5) : UINT32_MAX;
 	if (calm)
 		b->tx_room = UINT32_MAX;
+	if (sim->darkens && !calm && !draw(sim, 1000))
+		sim->dark_until_ms = b->env.now_ms + DARK_MS;
 	client_sends(sim);
 	if (!calm)
 		engine_sends(sim);
