@@ -28,7 +28,10 @@ static __always_inline __u32 tokens_per_frame(void)
 	return CONFIG_HZ ? CONFIG_HZ : COARSE_PER_SECOND;
 }
 
-/* Takes one frame from a bucket that holds a second's worth at most; false when it is empty. */
+/*
+ * Takes one frame from a bucket that holds a second's worth at most; false when it is empty. A stamp
+ * of 0 is a bucket that nobody used: it is full, also where the clock's 32 bits have just begun anew.
+ */
 static __always_inline bool bucket_take(struct pg_bucket *bucket, __u32 rate)
 {
 	__u32 now = tick_now(), elapsed = now - bucket->stamp;
@@ -41,9 +44,9 @@ static __always_inline bool bucket_take(struct pg_bucket *bucket, __u32 rate)
 		elapsed = 0;
 	}
 	tokens = bucket->tokens + (__u64)elapsed * rate;
-	if (tokens > full)
+	if (tokens > full || !bucket->stamp)
 		tokens = full;
-	bucket->stamp = now;
+	bucket->stamp = now ? now : 1;
 	if (tokens < tokens_per_frame()) {
 		bucket->tokens = tokens;
 		return false;
