@@ -29,8 +29,9 @@ static __always_inline __u32 tokens_per_frame(void)
 }
 
 /*
- * Takes one frame from a bucket that holds a second's worth at most; false when it is empty. A stamp
- * of 0 is a bucket that nobody used: it is full, also where the clock's 32 bits have just begun anew.
+ * Takes one frame from a bucket that holds a second's worth at most; false when it is empty. A
+ * stamp of 0 is a bucket that nobody used: it is full, also where the clock's 32 bits have just
+ * begun anew.
  */
 static __always_inline bool bucket_take(struct pg_bucket *bucket, __u32 rate)
 {
