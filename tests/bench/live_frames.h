@@ -2,6 +2,7 @@
 #ifndef PG_BENCH_LIVE_FRAMES_H
 #define PG_BENCH_LIVE_FRAMES_H
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -56,6 +57,48 @@ static inline void live_frames_put16(uint8_t *at, uint16_t value)
 {
 	at[0] = (uint8_t)(value >> 8);
 	at[1] = (uint8_t)value;
+}
+
+/* Where a template goes, and what it carries. */
+struct live_head {
+	int version;		  /* of IP */
+	const uint8_t *from, *to; /* link addresses, 6 bytes each */
+	const char *target;	  /* an address of that version */
+	uint16_t source_v6;	  /* first bytes of an IPv6 source; all else of a source is 0 */
+	uint8_t protocol;
+	uint16_t bytes; /* behind the IP header */
+};
+
+/*
+ * Writes Ethernet and IP in front of a template that is zero so far. *ret_ip_sum is the sum of the
+ * IPv4 header, 0 for IPv6. Returns the sum of the pseudo header.
+ */
+static inline uint32_t live_frames_head(uint8_t *frame, const struct live_head *head,
+					uint32_t *ret_ip_sum)
+{
+	uint32_t sum = htons(head->protocol) + htons(head->bytes);
+	uint8_t *ip = frame + 14;
+
+	memcpy(frame, head->to, 6);
+	memcpy(frame + 6, head->from, 6);
+	live_frames_put16(frame + 12, head->version == 4 ? 0x0800 : 0x86dd);
+	*ret_ip_sum = 0;
+	if (head->version == 4) {
+		ip[0] = 0x45;
+		live_frames_put16(ip + 2, 20 + head->bytes);
+		ip[8] = 64;
+		ip[9] = head->protocol;
+		inet_pton(AF_INET, head->target, ip + 16);
+		*ret_ip_sum = live_frames_sum(ip, 20);
+		return sum + live_frames_sum(ip + 12, 8);
+	}
+	ip[0] = 0x60;
+	live_frames_put16(ip + 4, head->bytes);
+	ip[6] = head->protocol;
+	ip[7] = 64;
+	live_frames_put16(ip + 8, head->source_v6);
+	inet_pton(AF_INET6, head->target, ip + 24);
+	return sum + live_frames_sum(ip + 8, 32);
 }
 
 #endif

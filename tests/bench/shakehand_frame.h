@@ -36,34 +36,22 @@ static inline void shakehand_fill(struct shakehand_template *ret_template,
 				  enum shakehand_family family, const uint8_t from[6],
 				  const uint8_t to[6], const char *target, uint16_t port)
 {
-	uint8_t *frame = ret_template->frame, *ip = frame + 14;
-	uint8_t *udp = ip + (family == SHAKEHAND_V4 ? 20 : 40);
-	uint32_t addresses;
+	struct live_head head = {
+		.version = family == SHAKEHAND_V4 ? 4 : 6,
+		.from = from,
+		.to = to,
+		.target = target,
+		.source_v6 = SHAKEHAND_SOURCE_V6,
+		.protocol = IPPROTO_UDP,
+		.bytes = 8 + SHAKEHAND_FRAME,
+	};
+	uint8_t *udp = ret_template->frame + 14 + (family == SHAKEHAND_V4 ? 20 : 40);
 
 	memset(ret_template, 0, sizeof(*ret_template));
-	memcpy(frame, to, 6);
-	memcpy(frame + 6, from, 6);
-	live_frames_put16(frame + 12, family == SHAKEHAND_V4 ? 0x0800 : 0x86dd);
 	shakehand_put_udp(udp, port);
-	if (family == SHAKEHAND_V4) {
-		ip[0] = 0x45;
-		live_frames_put16(ip + 2, 20 + 8 + SHAKEHAND_FRAME);
-		ip[8] = 64;
-		ip[9] = 17;
-		inet_pton(AF_INET, target, ip + 16);
-		ret_template->ip_sum = live_frames_sum(ip, 20);
-		addresses = live_frames_sum(ip + 12, 8);
-	} else {
-		ip[0] = 0x60;
-		live_frames_put16(ip + 4, 8 + SHAKEHAND_FRAME);
-		ip[6] = 17;
-		ip[7] = 64;
-		live_frames_put16(ip + 8, SHAKEHAND_SOURCE_V6);
-		inet_pton(AF_INET6, target, ip + 24);
-		addresses = live_frames_sum(ip + 8, 32);
-	}
-	ret_template->udp_sum = live_frames_sum(udp, 8 + SHAKEHAND_FRAME) + addresses + htons(17) +
-				htons(8 + SHAKEHAND_FRAME);
+	ret_template->udp_sum =
+		live_frames_head(ret_template->frame, &head, &ret_template->ip_sum) +
+		live_frames_sum(udp, 8 + SHAKEHAND_FRAME);
 }
 
 #endif

@@ -12,6 +12,8 @@
 
 /* Fills the template of tests/bench/syn.bpf.c. */
 
+#define SYN_TCP_BYTES 40
+
 static inline void syn_put_tcp(uint8_t *tcp, uint16_t port)
 {
 	static const uint8_t options[SYN_OPTIONS_BYTES] = { 2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
@@ -30,33 +32,21 @@ static inline void syn_put_tcp(uint8_t *tcp, uint16_t port)
 static inline uint32_t syn_frame_fill(struct syn_bpf__bss *bss, int family, const uint8_t from[6],
 				      const uint8_t to[6], const char *target, uint16_t port)
 {
-	uint8_t *frame = bss->frame, *ip = frame + 14, *tcp = ip + (family == 4 ? 20 : 40);
-	uint32_t addresses;
+	struct live_head head = {
+		.version = family,
+		.from = from,
+		.to = to,
+		.target = target,
+		.source_v6 = 0xfd88,
+		.protocol = IPPROTO_TCP,
+		.bytes = SYN_TCP_BYTES,
+	};
+	uint8_t *tcp = bss->frame + 14 + (family == 4 ? 20 : 40);
 
-	memset(frame, 0, sizeof(bss->frame));
-	memcpy(frame, to, 6);
-	memcpy(frame + 6, from, 6);
-	live_frames_put16(frame + 12, family == 4 ? 0x0800 : 0x86dd);
+	memset(bss->frame, 0, sizeof(bss->frame));
 	syn_put_tcp(tcp, port);
-	if (family == 4) {
-		ip[0] = 0x45;
-		live_frames_put16(ip + 2, 60);
-		ip[8] = 64;
-		ip[9] = 6;
-		inet_pton(AF_INET, target, ip + 16);
-		bss->ip_sum = live_frames_sum(ip, 20);
-		addresses = live_frames_sum(ip + 12, 8);
-	} else {
-		ip[0] = 0x60;
-		live_frames_put16(ip + 4, 40);
-		ip[6] = 6;
-		ip[7] = 64;
-		ip[8] = 0xfd;
-		ip[9] = 0x88;
-		inet_pton(AF_INET6, target, ip + 24);
-		addresses = live_frames_sum(ip + 8, 32);
-	}
-	bss->tcp_sum = live_frames_sum(tcp, 40) + addresses + htons(6) + htons(40);
+	bss->tcp_sum = live_frames_head(bss->frame, &head, &bss->ip_sum) +
+		       live_frames_sum(tcp, SYN_TCP_BYTES);
 	bss->family = family;
 	return family == 4 ? SYN_BYTES_V4 : SYN_BYTES_V6;
 }
