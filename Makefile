@@ -5,6 +5,7 @@ BUILD   ?= build
 PREFIX  ?= /usr/local
 DESTDIR ?=
 LIBDIR  ?= $(PREFIX)/lib
+MANDIR  ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 VERSION := 0.1.0
 
@@ -270,8 +271,10 @@ demo: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@$(BUILD)/packgate demo
 
-docs: $(BUILD)/packgated
+# what the programs say about themselves; the manual pages' own sentences stand in docs/man
+docs: $(BUILD)/packgated $(BUILD)/packgate
 	$(BUILD)/packgated --print-metrics-doc > docs/metrics.md
+	PG_BUILD=$(BUILD) tests/check/man --write
 
 # For clients and for applications behind an agent; the other headers are the project's own.
 PUBLIC_H := $(addprefix include/packgate/,packgate.h message.h public.h app.h)
@@ -289,6 +292,10 @@ install: all
 		-e 's|@PRIVATE@|$(filter-out -lcrypto,$(LIB_LIBS))|' deploy/packgate.pc.in \
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/packgate.pc
 	install -D -m 644 deploy/packgate.yaml $(DESTDIR)$(PREFIX)/share/packgate/packgate.yaml
+	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man1 docs/man/packgate.1
+	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man3 docs/man/libpackgate.3
+	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man5 docs/man/packgate.yaml.5
+	install -D -m 644 -t $(DESTDIR)$(MANDIR)/man8 docs/man/packgated.8
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's|/usr/local/|$(PREFIX)/|' deploy/systemd/packgated.service \
 		> $(DESTDIR)$(UNITDIR)/packgated.service

@@ -207,7 +207,7 @@ static void print_globals(void)
 	     "  --control PATH   the agent's control socket (else $PACKGATE_CONTROL, else\n"
 	     "                   " CLI_DEFAULT_CONTROL ")\n"
 	     "  --json           print the JSON of the control API\n"
-	     "  --help           explain packgate, or the verb\n"
+	     "  -h, --help       explain packgate, or the verb\n"
 	     "  --version        print the version\n\n"
 	     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 agent unreachable.");
 }
