@@ -21,12 +21,12 @@ def records(datagram):
         datagram = datagram[HEADER.size + length:]
 
 
-def send(agent, number, session, stream, message, data):
+def send(agent, transport, number, session, stream, message, data):
     """What is longer than a datagram goes on in the next record, under the same header."""
     while True:
         part, data = data[:PART_MOST], data[PART_MOST:]
-        agent.send(HEADER.pack(MESSAGE, 0, MORE if data else 0, number, session, stream, message,
-                               len(part)) + part)
+        agent.send(HEADER.pack(MESSAGE, transport, MORE if data else 0, number, session, stream,
+                               message, len(part)) + part)
         if not data:
             return
 
@@ -51,7 +51,7 @@ def main(path, endpoint, echo):
             if kind == ERROR and not session:
                 return 1
             if kind == MESSAGE and echo:
-                send(agent, number, session, stream, message, data)
+                send(agent, transport, number, session, stream, message, data)
     return 0
 
 

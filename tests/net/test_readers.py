@@ -10,13 +10,15 @@ import signal
 import subprocess
 import sys
 
-from lab import ROOT, Lab, require_root, run, wait_until
+from lab import ROOT, SERVER_IPV4, Lab, binary, require_root, run, wait_until
 from lab_client import Served
 from lab_report import Report, expect, expect_equal
 from lab_session import endpoint
 
 GAME = endpoint("game", 4000, deliver="app")
 ECHOED = endpoint("echoed", 4001)
+CHAT = endpoint("chat", 4002, deliver="app", format="message")
+ENTRANCE = {"name": "chat-tcp", "endpoint": "chat", "port": 4003}
 SECONDS, PACKET = 20, 1000
 LINE = re.compile(r"message session \d+ stream 0 id (\d+) ")
 
@@ -138,11 +140,23 @@ def check_dies(readers, name):
            later[0])
 
 
+def check_entrance(readers, name):
+    """A client of a TCP entrance gets its messages back, a long one too."""
+    sent = b"7 hi\n8 %s\n" % (b"x" * 200000)
+    with ending(readers.start(name, "chat", "--echo")[0]):
+        done = subprocess.run(
+            ["nsenter", "--net=/run/netns/" + readers.lab.client, binary("packgate"), "connect",
+             "%s:%d" % (SERVER_IPV4, ENTRANCE["port"]), "--tcp", "--messages", "--linger", "3000"],
+            input=sent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            timeout=SECONDS)
+    expect(done.stdout == sent, "%d bytes came back: %r", len(done.stdout), done.stdout[:200])
+
+
 def main():
     require_root()
     report = Report()
     with Lab() as lab:
-        served = Served(lab, [GAME, ECHOED])
+        served = Served(lab, [GAME, ECHOED, CHAT], tcp_entrances=[ENTRANCE])
         if report.check("the agent starts", served.agent.start):
             readers = Readers(lab, served)
             for name in readers.commands:
@@ -150,6 +164,7 @@ def main():
                 report.check(name + ": a second one", check_second, readers, name)
                 report.check(name + ": slow", check_slow, readers, name)
                 report.check(name + ": dies", check_dies, readers, name)
+                report.check(name + ": a TCP client", check_entrance, readers, name)
                 report.check(name + ": the agent goes", check_agent_gone, readers, name)
             report.check("the agent stops", served.agent.stop)
         report.last("nothing is left behind", lab.assert_clean)
