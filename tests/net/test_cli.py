@@ -36,8 +36,10 @@ GAME, COUNTED = endpoint("game", 4000), endpoint("news", 4001, guard="off", poli
 CHAT = endpoint("chat", 4009, format="message")
 ENTRANCE = {"name": "chat-tcp", "endpoint": "chat", "port": 4008}
 VERBS = ("status", "attach", "confirm", "detach", "reload", "endpoint list", "entrance list",
-         "session add", "session list", "session show", "session close", "stream list", "listeners", "drops",
-         "metrics", "keygen", "token mint", "token verify", "doctor", "decode", "ping", "connect", "perf", "demo")
+         "session add", "session list", "session show", "session close", "stream list",
+         "listeners", "shield on", "shield auto", "shield off", "shield status", "drops", "top",
+         "metrics", "keygen", "token mint", "token verify", "doctor", "decode", "ping", "connect",
+         "perf", "demo")
 DONE, FAILED, USAGE, UNREACHABLE = range(4)
 BODY_MAX, HEADERS_MAX, CLIENTS_MAX, FOLLOWERS_MAX = 1 << 20, 16 << 10, 64, 8
 
@@ -83,12 +85,15 @@ def refused(agent, status, sentence, *request):
 # --- docs/control-api.md -------------------------------------------------------------------------
 
 def documented():
-    """{"GET /v1/status": {key: type}} of the document's tables."""
+    """{"GET /v1/status": {key: type}} of the document's tables; some say whose they are."""
     routes, current = {}, None
     with open(DOC, encoding="utf-8") as file:
         for line in file:
             heading = re.match(r"## (\w+ /\S+|packgate [a-z -]+)", line)
             row = re.match(r"\| `([^`]+)` \| (\w+) \|", line)
+            same = re.search(r"Answers the same as `([^`]+)`", line)
+            if same:
+                current.update(routes[same[1]])
             if heading:
                 current = routes.setdefault(heading[1], {})
             elif row and current is not None:
