@@ -158,6 +158,8 @@ static int open_locked(const char *path, int *ret_fd, struct stat *ret_st, struc
 	err = check_file(path, fd, ret_st, error);
 	if (!err)
 		*ret_fd = TAKE_FD(fd);
+	else if (err == -EOPNOTSUPP && !ret_st->st_size)
+		unlink(path); /* made just now, and no use */
 	return err;
 }
 
