@@ -147,6 +147,22 @@ static int measure_round_trips(struct perf *perf)
 	return err;
 }
 
+/* The echoes of what was acked, until none comes for ECHO_WAIT_MS. */
+static int await_echoes(struct perf *perf)
+{
+	uint64_t echoed = perf->echoed, since = now_ns();
+	int err = 0;
+
+	while (!err && perf->echoes && perf->echoed < perf->acked && !perf->closed &&
+	       !interrupted && now_ns() - since < (uint64_t)ECHO_WAIT_MS * 1000000u) {
+		err = turn(perf, 10);
+		if (perf->echoed != echoed)
+			since = now_ns();
+		echoed = perf->echoed;
+	}
+	return err;
+}
+
 /* As much as the window takes. */
 static int measure_throughput(struct perf *perf, double *ret_seconds)
 {
@@ -172,11 +188,7 @@ static int measure_throughput(struct perf *perf, double *ret_seconds)
 	while (!err && perf->acked + perf->failed < perf->given && !perf->closed && !interrupted &&
 	       now_ns() < end)
 		err = turn(perf, 10);
-	end = now_ns() + (uint64_t)ECHO_WAIT_MS * 1000000u;
-	while (!err && perf->echoes && perf->echoed < perf->acked && !perf->closed &&
-	       !interrupted && now_ns() < end)
-		err = turn(perf, 10);
-	return err;
+	return err ? err : await_echoes(perf);
 }
 
 /* --- the account -------------------------------------------------------------------------------
