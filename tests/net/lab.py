@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 
-from lab_report import Failed, Skipped, expect
+from lab_report import PATIENCE, Failed, Skipped, expect
 
 BPFFS = "/sys/fs/bpf"
 PINS = BPFFS + "/packgate"
@@ -67,7 +67,9 @@ def run(*command, **options):
 
 
 def wait_until(predicate, seconds, what, pause=0.005):
-    """Poll until the predicate gives something true and return that; Failed when time is up."""
+    """Poll until the predicate gives something true and return that; Failed when time is up, which
+    is not before PATIENCE: how long something takes is no reason to fail."""
+    seconds = max(seconds, PATIENCE)
     end = time.monotonic() + seconds
     while True:
         value = predicate()

@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-from lab_report import expect
+from lab_report import PATIENCE, expect
 
 HEADER = struct.Struct(">BBHIQIII")
 HELLO, MESSAGE, SESSION_OPEN, SESSION_CLOSED, STREAM_OPEN, STREAM_CLOSED = range(6)
@@ -50,8 +50,8 @@ class App:
     def hello(self, *names):
         """Ask for endpoints by name; returns the agent's answer and learns their ids."""
         self.socket.send(record(HELLO, "\n".join(names).encode()))
-        answer = self.receive(2.0)
-        expect(answer is not None, "no answer to hello within 2 s")
+        answer = self.receive()
+        expect(answer is not None, "no answer to hello within %d s", PATIENCE)
         if answer.kind == HELLO:
             for name in names:
                 match = re.search(rb"\b%s\b\D*?(\d+)|(\d+)\D*?\b%s\b"
@@ -70,7 +70,7 @@ class App:
         self.records.extend(split_records(datagram))
         return True
 
-    def receive(self, timeout=2.0):
+    def receive(self, timeout=PATIENCE):
         """The next record, or None when the time is up; messages cut by MORE are joined."""
         end = time.monotonic() + timeout
         while True:
@@ -89,7 +89,7 @@ class App:
             return None
         return item._replace(body=body)
 
-    def receive_kind(self, *kinds, timeout=2.0):
+    def receive_kind(self, *kinds, timeout=PATIENCE):
         """The next record of these kinds; others are passed over."""
         end = time.monotonic() + timeout
         while True:

@@ -8,6 +8,7 @@ import traceback
 
 
 GIVE_UP = 20
+PATIENCE = 10  # seconds that what must happen may take: a machine that does other work has stalls
 
 
 class Failed(Exception):

@@ -14,13 +14,14 @@ is acknowledged and nothing reset but by the test. Nothing here shares code with
 import logging
 import socket
 import struct
+import time
 
 logging.getLogger("scapy").setLevel(logging.ERROR)
 
 # pylint: disable=wrong-import-position
 from scapy.all import IP, TCP, Ether, IPv6, raw
 
-from lab import SERVER_IPV4, SERVER_IPV6, in_namespace
+from lab import SERVER_IPV4, SERVER_IPV6, in_namespace, wait_until
 from lab_report import expect
 
 CALLERS_IPV4 = ["10.77.0.%d" % host for host in range(150, 154)]
@@ -28,6 +29,7 @@ CALLERS_IPV6 = ["fd77::%d" % host for host in range(150, 154)]
 ETH_P_ALL = 3
 SYN, RST, ACK = 2, 4, 16
 SYN_RECEIVED = 3
+REPEAT_MARGIN = 0.4  # seconds before a SYN-ACK is due again in which nothing is begun
 
 
 class Call:
@@ -37,6 +39,7 @@ class Call:
         self.caller, self.source, self.source_port, self.port = caller, source, source_port, port
         self.sequence = 1000 + 64000 * (caller.made % 60000)
         self.replies = []
+        self.asked_at = None
 
     def send(self, flags, sequence, acknowledge=0, payload=b""):
         lab, options = self.caller.lab, [("MSS", 1400)] if flags == "S" else []
@@ -47,7 +50,16 @@ class Call:
                   ack=acknowledge, window=64240, options=options) / payload))
 
     def syn(self):
+        self.asked_at = time.monotonic()
         self.send("S", self.sequence)
+
+    def let_repeat(self):
+        """Waits where the kernel is about to send the SYN-ACK of a queued request again: after 1,
+        3, 7 ... seconds. What comes next from here on is then no repeat."""
+        def due():
+            passed = time.monotonic() - self.asked_at + REPEAT_MARGIN
+            return 1 + sum(passed >= (1 << number) - 1 for number in range(1, 6))
+        wait_until(lambda: len(self.syn_acks) >= due(), 10, "the SYN-ACK again")
 
     def ack(self, payload=b""):
         """The final ACK."""

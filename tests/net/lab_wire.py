@@ -16,7 +16,7 @@ import time
 
 import witness
 from lab import LIBC, in_namespace
-from lab_report import Failed, expect
+from lab_report import PATIENCE, Failed, expect
 
 ETH_P_ALL, ETH_P_IPV4, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 ETH_P_8021Q, ETH_P_8021AD = 0x8100, 0x88A8
@@ -259,7 +259,7 @@ class Peer:
         else:
             self.inbox.append(frame)
 
-    def receive(self, timeout=2.0):
+    def receive(self, timeout=PATIENCE):
         """The next verified frame, or None when the time is up."""
         end = time.monotonic() + timeout
         while not self.inbox:
@@ -268,7 +268,7 @@ class Peer:
         self.assert_clean()
         return self.inbox.popleft() if self.inbox else None
 
-    def expect(self, *wanted, timeout=2.0, allowed=()):
+    def expect(self, *wanted, timeout=PATIENCE, allowed=()):
         """Wait for frames in any order, each named as (op, stream, pack) with None for any.
 
         Anything else that comes meanwhile fails, unless its opcode is allowed. Returns the frames

@@ -20,7 +20,7 @@ from lab_app import App
 from lab_report import Report, expect, expect_equal
 from lab_session import Sessions, configuration, endpoint, open_stream
 from lab_wire import Peer, Wire
-from witness import ACK, DATA, FIN, FRAGMENT_MOST, SLOW
+from witness import ACK, DATA, FIN, FRAGMENT_MOST, PONG, SLOW
 
 REJECTED, DROPS = "packgate_frames_rejected_total", "packgate_gate_drops_total"
 BUFFER_BYTES = 4 << 20
@@ -188,7 +188,7 @@ def check_unordered(bench, name):
             peer.send(raw)
         back = peer.session.received.setdefault(stream, {})
         while plain not in back.values():
-            frame = peer.receive(2)
+            frame = peer.receive()
             expect(frame is not None, "no echo of %d fragments", count)
             expect_equal(frame.op, DATA, "opcode")
 
@@ -200,6 +200,9 @@ def check_late_copies(bench, acked_by_gate):
         stream = open_stream(peer) if streamed else 0
         frames = peer.session.packet(text(3 * bench.room(peer), 1), stream, most=bench.most)
         Transfer(peer, frames, 1, stream).run()
+        # a transfer that was slow has sent some of its frames again
+        peer.send(peer.session.ping(b"settled?"))
+        peer.expect((PONG, 0, None), allowed=(ACK, DATA))
         acks = bench.agent.scrape().total("packgate_gate_acks_total")
         for raw in frames:
             peer.send(raw)
@@ -286,7 +289,7 @@ def check_wrong_acks(bench):
     peer.send_some(whole)
     seen, pack = set(), 2
     while len(seen) < 3:
-        frame = peer.receive(2)
+        frame = peer.receive()
         expect(frame is not None, "the echo has %d of 3 fragments", len(seen))
         if (frame.op, frame.pack) == (DATA, pack):
             seen.add(frame.frag)
@@ -323,10 +326,10 @@ def fill(bench, peer):
             for raw in part:
                 peer.send(raw)
             for _ in part:
-                frame = peer.receive(0.5)
-                if frame is None:
-                    wait_until(lambda: bench.refusals().get("buffer_full", 0) > before, 2,
-                               "an ack, or buffer_full")
+                frame = wait_until(lambda: peer.receive(0.5)
+                                   or bench.refusals().get("buffer_full", 0) > before, 2,
+                                   "an ack, or buffer_full")
+                if frame is True:
                     return taken, slow_at
                 expect_equal(frame.op, ACK, "opcode")
                 taken += bench.room(peer)
@@ -351,7 +354,7 @@ def check_buffer(bench):
         peer.send(raw)
     last = None
     while last is None or last.frag:
-        last = peer.receive(2)
+        last = peer.receive()
         expect(last is not None, "the packet whose turn it is was not taken")
         last = last if last.op == ACK and last.pack == 1 else None
     expect(last.flags & SLOW, "the ack of it does not say SLOW")
@@ -369,7 +372,7 @@ def check_application(bench, name):
     for number, size in enumerate((1, 65508, 65509, 131072, most), 1):
         plain = text(size, number)
         Transfer(peer, peer.session.packet(plain, most=bench.most), number - 1).run()
-        item = app.receive_kind(lab_app.MESSAGE, timeout=5)
+        item = app.receive_kind(lab_app.MESSAGE)
         expect(item is not None, "no message of %d bytes", size)
         expect(item.body == plain, "%d bytes of %d arrived, or others", len(item.body), size)
         handle = item.session
@@ -377,7 +380,7 @@ def check_application(bench, name):
         Transfer(peer, [], number).run()
         back = peer.session.received[0]
         expect(back[max(back)] == plain, "what the application sent is not what came")
-        done = app.receive_kind(lab_app.SENT, lab_app.ERROR, lab_app.FAILED, timeout=5)
+        done = app.receive_kind(lab_app.SENT, lab_app.ERROR, lab_app.FAILED)
         expect_equal((done.kind, done.message), (lab_app.SENT, message), "what became of it")
     check_refusals(bench, app, peer, handle, name)
     app.close()
@@ -404,7 +407,7 @@ def check_refusals(bench, app, peer, handle, name):
                  "what was sent around the refused")
     kinds = {}
     for _ in range(7):
-        item = app.receive_kind(lab_app.SENT, lab_app.ERROR, timeout=2)
+        item = app.receive_kind(lab_app.SENT, lab_app.ERROR)
         expect(item is not None, "a record is missing: %r", kinds)
         kinds.setdefault(item.kind, set()).add((item.message, item.stream))
     expect_equal(kinds, {lab_app.SENT: {(first, 0), (901, 0), (after, 0)},

@@ -10,7 +10,7 @@ from lab import Lab, require_root, wait_until
 from lab_report import Report, expect, expect_equal
 from lab_session import Sessions, configuration, echo, endpoint, open_stream
 from lab_wire import ETH_P_8021Q, Wire
-from witness import ACK
+from witness import ACK, PONG
 
 HOUR_MS = 3600 * 1000
 BURST = 200  # below the acks a session may have in a second
@@ -29,6 +29,12 @@ class Bench:
                 for name in ("gate_duplicates", "gate_acks", "gate_steered", "frames_received")]
 
 
+def settle(peer):
+    """Until the gate and the agent are done with, and have counted, all that the peer has sent."""
+    peer.send(peer.session.ping(b"settled?"))
+    peer.expect((PONG, 0, None))
+
+
 def moved(before, after):
     return [b - a for a, b in zip(before, after)]
 
@@ -39,6 +45,7 @@ def check_acks(bench, where, by_gate, stream_of=None, vlans=(), options=b""):
     stream = open_stream(peer) if stream_of else 0
     sent = echo(peer, b"once", stream)
     pack = witness.parse(sent).pack
+    settle(peer)  # the ack of the echo
     before = bench.counts()
     for _ in range(3):
         peer.send(sent)

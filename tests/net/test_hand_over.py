@@ -53,7 +53,7 @@ def check_order(bench):
             time.sleep(SLOW_MS / PACKETS / 1000)
             bench.sessions.wire.drain()
         while len([frame for frame in arrived if frame.op == ACK]) < PACKETS:
-            frame = peer.receive(2)
+            frame = peer.receive()
             expect(frame is not None, "%d packets are not acked", PACKETS)
             arrived.append(frame)
         behind.append(max(early.timestamp - late.timestamp

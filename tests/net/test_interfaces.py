@@ -15,6 +15,7 @@ from lab_session import configuration, endpoint
 GAME, NEWS = endpoint("game", 4000), endpoint("news", 4001)
 DONE, FAILED = 0, 1
 NAME, OTHER, PEER = "pgt0", "pgt1", "pgt9"
+LOG_BYTES = 1 << 20
 OBJ_GET, LINK_DETACH = 7, 34
 
 
@@ -51,13 +52,14 @@ class Bench:
 
     def wait_row(self, **wanted):
         """The interface's row once it says so."""
-        wait_until(lambda: all(self.row()[key] == value for key, value in wanted.items()), 5,
+        wait_until(lambda: all(self.row()[key] == value for key, value in wanted.items()), 10,
                    "%r, found %r" % (wanted, self.row()), pause=0.1)
         return self.row()
 
-    def said(self, sentence):
-        wait_until(lambda: sentence in self.agent.stderr(4000), 3,
-                   "%r in the log: %s" % (sentence, self.agent.stderr(4000)), pause=0.05)
+    def said(self, sentence, times=1):
+        """The agent, since its start, has said the sentence so many times."""
+        wait_until(lambda: self.agent.stderr(LOG_BYTES).count(sentence) >= times, 10,
+                   "%r, %d times, in the log" % (sentence, times), pause=0.05)
 
     def started(self):
         """The agent with the interface attached, begun anew."""
@@ -106,9 +108,9 @@ def check_missing_at_start(bench):
 
 def check_gone_and_back(bench):
     bench.started()
-    for _ in range(2):
+    for turn in (1, 2):
         bench.remove()
-        bench.said(NAME + ": the interface is gone; its gate comes back with it")
+        bench.said(NAME + ": the interface is gone; its gate comes back with it", turn)
         row = bench.row()
         expect_equal((row["attached"], row["mode"], row["program_id"]), (False, "detached", 0),
                      "the row of what is gone")
@@ -151,10 +153,10 @@ def check_renamed(bench):
         if new == OTHER:
             bench.said("is named %s now and kept the gate" % OTHER)
             expect("is named " + OTHER in bench.row()["why"], "%r", bench.row())
-    bench.wait_row(attached=True)
+    bench.wait_row(attached=True, why="")
     bench.ip("link", "set", NAME, "down")
     bench.ip("link", "set", NAME, "name", OTHER)
-    bench.said("is named %s now" % OTHER)
+    bench.said("is named %s now" % OTHER, 2)
     bench.agent.cli_ok("detach", NAME)
     expect(not bench.has_gate(OTHER), "the renamed interface keeps its program")
 

@@ -211,8 +211,8 @@ def check_gap_after_crash(bench):
         peer.expect((ACK, 0, index + 1))
     kinds = []
     while not kinds or kinds[-1] != (lab_app.MESSAGE, b"packet 4"):
-        item = app.receive_kind(lab_app.MESSAGE, lab_app.GAP, timeout=6)
-        expect(item is not None, "no packet 4 within 6 s, only %r", kinds)
+        item = app.receive_kind(lab_app.MESSAGE, lab_app.GAP)
+        expect(item is not None, "no packet 4, only %r", kinds)
         kinds.append((item.kind, item.body if item.kind == lab_app.MESSAGE else b""))
     app.close()
     wanted = [(lab_app.MESSAGE, b"packet 2"), (lab_app.GAP, b""), (lab_app.MESSAGE, b"packet 4")]
@@ -241,7 +241,7 @@ def check_roaming(bench):
     before = bench.agent.scrape().total("packgate_roamed_total")
     away.send(away.session.pong(away.session.unguarded(ping)))
     wait_until(lambda: bench.agent.scrape().total("packgate_roamed_total") > before, 2, "the proof")
-    time.sleep(0.1)  # the store commits every 10 ms
+    time.sleep(0.5)  # the store commits every 10 ms, and nobody tells when
     bench.agent.kill()
     bench.agent.start()
     away.send(away.session.ping(b"moved"))
@@ -259,7 +259,7 @@ def check_without_pins(bench):
     missing = bench.ids() - bench.agent.session_ids()
     expect(not missing, "sessions lost: %r", missing)
     for peer in bench.peers:
-        echo(peer, b"from the store", timeout=5.0)
+        echo(peer, b"from the store")
 
 
 def check_ledger(bench):

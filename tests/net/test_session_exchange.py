@@ -226,7 +226,7 @@ def say_hello(bench, where):
 
 def expect_message(app, body, stream=0):
     item = app.receive_kind(lab_app.MESSAGE, lab_app.GAP)
-    expect(item is not None, "no message within 2 s, wanted %r", body)
+    expect(item is not None, "no message, wanted %r", body)
     expect_equal((item.kind, item.body, item.stream), (lab_app.MESSAGE, body, stream), "record")
     return item
 
@@ -257,8 +257,8 @@ def check_gap(bench, where, app):
         peer.send(frames[index])
         peer.expect((ACK, 0, index + 1))
     expect_message(app, b"gap 1")
-    item = app.receive_kind(lab_app.MESSAGE, lab_app.GAP, timeout=4)
-    expect(item is not None, "no gap within 4 s")
+    item = app.receive_kind(lab_app.MESSAGE, lab_app.GAP)
+    expect(item is not None, "no gap")
     expect_equal(item.kind, lab_app.GAP, "kind of the record before message 3")
     waited = time.monotonic() - started
     expect(waited >= 0.9, "the gap was reported after %.2f s, before the timeout of 1 s", waited)
@@ -279,7 +279,7 @@ def check_app_sends(bench, where, app):
         expect_equal(frame.plain, b"answer", "bytes of the application's message")
         peer.send(peer.session.ack(frame.pack, stream))
         done = app.receive_kind(lab_app.SENT, lab_app.FAILED, lab_app.ERROR)
-        expect(done is not None, "no record of the sent message within 2 s")
+        expect(done is not None, "no record of the sent message")
         expect_equal((done.kind, done.message), (lab_app.SENT, number), "kind and message id")
 
 
@@ -293,11 +293,11 @@ def check_stream_records(bench, where, app):
         peer.send(peer.session.closestream(stream))
         peer.expect((CLOSESTREAM, stream, None))
     closed = app.receive_kind(lab_app.STREAM_CLOSED)
-    expect(closed is not None, "no record of the stream's end within 2 s")
+    expect(closed is not None, "no record of the stream's end")
     expect_equal((closed.session, closed.stream), (item.session, stream), "session and stream")
     peer.send(peer.session.goaway())
     gone = app.receive_kind(lab_app.SESSION_CLOSED)
-    expect(gone is not None, "no record of the session's end within 2 s")
+    expect(gone is not None, "no record of the session's end")
     expect_equal(gone.session, item.session, "session handle")
 
 

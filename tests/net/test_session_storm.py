@@ -28,7 +28,7 @@ from witness import ACK
 FORGED_GUARDS, FORGED_TAGS, REPLAYS = 1_000_000, 100_000, 100_000
 POOL = 16384
 IN_FLIGHT = 8
-LOST_SECONDS = 2.0
+LOST_SECONDS = 10.0
 ACKS_PER_SECOND = 1000
 
 GUARDED = endpoint("guarded", 4000, guard="on", deliver="app")

@@ -18,6 +18,7 @@ from lab import SERVER_IPV4, Lab, binary, require_root, wait_until
 from lab_report import Report, expect, expect_equal
 from lab_session import Sessions, configuration, echo, endpoint
 from lab_wire import Wire
+from witness import PONG
 
 TCP_PORT, BACKLOG, WAITING = 8080, 3, 4
 CLEAR = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>78])")
@@ -105,10 +106,13 @@ class Bench:
             self.clients.append(client)
 
     def load(self):
-        for count in range(20):
-            echo(self.peer, b"%d" % count)
         for _ in range(30):
             self.wire.send(self.peer.raw(b"short"))
+        for count in range(20):
+            echo(self.peer, b"%d" % count)
+        # when this is answered, all that was sent before it is counted
+        self.peer.send(self.peer.session.ping(b"counted?"))
+        self.peer.expect((PONG, 0, None))
 
 
 def once(bench, *words):
