@@ -58,6 +58,7 @@ static void put_pair(const char *private, const char *public, EVP_PKEY *pair)
 	file = fopen(at(public), "w");
 	assert_true(PEM_write_PUBKEY(file, pair));
 	fclose(file);
+	chmod(at(public), 0644); /* whatever the umask */
 	EVP_PKEY_free(pair);
 }
 
