@@ -15,7 +15,7 @@ from lab import SERVER_IPV4, Lab, binary, require_root, run
 from lab_app import App, MESSAGE, STREAM_OPEN
 from lab_client import TOKEN, Served, StateHome
 from lab_report import Report, expect, expect_equal
-from lab_session import endpoint
+from lab_session import endpoint, in_free_slot
 
 ECHO = endpoint("echo", 4000, deliver="echo", format="message")
 GAME = endpoint("game", 4001, deliver="app", format="message")
@@ -136,11 +136,15 @@ def check_monotonic(bench):
     path = bench.agent.path("secret")
     with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
         file.write(os.urandom(32).hex())
-    bench.agent.cli_ok("session", "add", "--endpoint", "newest", "--client-id", "0x1235",
-                       "--server-id", "0x77", "--peer", "10.77.0.2:20077", "--secret-file", path)
-    done = bench.run(NEWEST.port, "--client-id", "0x1235", "--server-id", "0x77", "--secret-file",
-                     path, "--source", "10.77.0.2:20077", "--monotonic", "--messages",
-                     stdin=b"6 x\n", session=False)
+
+    def add(number):
+        ids = ("--client-id", "0x1235", "--server-id", "%#x" % number)
+        bench.agent.cli_ok("session", "add", "--endpoint", "newest", *ids, "--peer",
+                           "10.77.0.2:20077", "--secret-file", path)
+        return ids
+    done = bench.run(NEWEST.port, *in_free_slot(add, 0x177), "--secret-file", path, "--source",
+                     "10.77.0.2:20077", "--monotonic", "--messages", stdin=b"6 x\n",
+                     session=False)
     expect_equal((done.returncode, done.stdout), (0, b"6 x\n"), repr(done.stderr))
 
 
@@ -179,12 +183,13 @@ TCP_REFUSED = (
     ("no TLS there", TCP, ("--tls",), 1, b"TLS handshake"),
     ("unknown issuer", TLS, ("--tls", "--tls-name", "packgate.test"), 1, b"--ca FILE"),
     ("another name", TLS, ("--ca", "CERTIFICATE"), 1, b"not accepted"),
-    ("no such issuer", TLS, ("--ca", "/nonexistent"), 1, b"--ca"),
+    ("no such issuer", TLS, ("--ca", "NOWHERE"), 1, b"--ca"),
 )
 
 
 def check_refused(bench, port, words, stdin, code, what, session=True):
-    words = [bench.certificate if word == "CERTIFICATE" else word for word in words]
+    paths = {"CERTIFICATE": bench.certificate, "NOWHERE": bench.agent.path("nowhere")}
+    words = [paths.get(word, word) for word in words]
     done = bench.run(port, *words, stdin=stdin, session=session)
     expect(done.returncode == code and what in done.stderr, "%d %r", done.returncode, done.stderr)
     expect(done.stderr.startswith(b"packgate: connect: ") and done.stderr.count(b"\n") == 1,

@@ -16,7 +16,7 @@ import lab_app
 from lab import HOST_IPV4, HOST_IPV6, SERVER_IPV4, SERVER_IPV6, Lab, require_root, wait_until
 from lab_app import App
 from lab_report import Report, expect, expect_equal
-from lab_session import configuration, endpoint
+from lab_session import configuration, endpoint, in_free_slot
 from secondclient import Client, Refused
 from secondclient_series import NEWEST, RELIABLE, UNORDERED, page
 
@@ -58,11 +58,15 @@ class Bench:
 
     def provisioned(self, where, aead=1):
         self.count += 1
-        given = types.SimpleNamespace(client=random.randrange(1, 0x1000) << 4,
-                                      server=0x7000 + self.count, secret=os.urandom(32))
+        client = random.randrange(1, 0x1000) << 4
         sock = self.socket(where)
         address, port = sock.getsockname()[:2]
-        self.agent.add_session(where.name, given, address, port, aead_name=AEADS[aead])
+
+        def add(server):
+            given = types.SimpleNamespace(client=client, server=server, secret=os.urandom(32))
+            self.agent.add_session(where.name, given, address, port, aead_name=AEADS[aead])
+            return given
+        given = in_free_slot(add, 0x7000 + self.count)
         return Client.provisioned(sock, self.target(where), given.client << 16 | given.server,
                                   given.secret, aead, where.guard == "on",
                                   RELIABLE if where.policy == "window" else NEWEST)
@@ -70,8 +74,8 @@ class Bench:
     def steered(self):
         return self.agent.scrape().total("packgate_gate_steered_total")
 
-    def listed(self, client_id):
-        return any(client == client_id for client, _ in self.agent.session_ids())
+    def listed(self, session):
+        return (session >> 16, session & 0xFFFF) in self.agent.session_ids()
 
 
 def expect_packets(client, plains, stream=0, seconds=SECONDS):
@@ -129,7 +133,7 @@ def check_handshake(bench, where, aead):
     session = client.id
     expect_equal(client.terms[3], session & 0xFFFF, "server id")
     check_session(client)
-    wait_until(lambda: not bench.listed(session >> 16), SECONDS, "the session to go")
+    wait_until(lambda: not bench.listed(session), SECONDS, "the session to go")
     expect(bench.steered() - before >= 2 * len(PLAINS), "the gate has steered too little")
 
 
@@ -378,7 +382,7 @@ def check_server_closes(bench):
     bench.agent.cli_ok("session", "close", "%08x" % session)
     expect(client.run(until=lambda: client.goaway is not None, seconds=SECONDS), "no goaway")
     expect_equal(client.goaway, 0, "code")
-    expect(not bench.listed(session >> 16), "it is still listed")
+    expect(not bench.listed(session), "it is still listed")
 
 
 # --- the run -------------------------------------------------------------------------------------
