@@ -134,6 +134,7 @@ def check_guard(files):
 
 
 def check_wrong(files):
+    nowhere = os.path.join(files.folder, "nowhere")
     bad = files.write("bad", b"1 2 3\n")
     long = files.write("long", b"#" * 600 + b"\n")
     cut = files.write("cut.pcap", pcap(files.packets)[:-3])
@@ -150,13 +151,13 @@ def check_wrong(files):
         (("--guard", "maybe", files.capture), USAGE, "--guard must be"),
         (("--session-port", "70000", files.capture), USAGE, "--session-port must be"),
         ((files.capture, "udp", "prot", "7"), USAGE, "filter \"udp prot 7\""),
-        (("/nonexistent",), FAILED, "/nonexistent"),
+        ((nowhere,), FAILED, nowhere),
         ((empty,), FAILED, "empty.pcap"),
         ((wifi,), FAILED, "link type"),
         ((cut,), FAILED, "cut.pcap"),
         (("--secrets", bad, files.capture), FAILED, "bad line 1"),
         (("--secrets", long, files.capture), FAILED, "long line 1"),
-        (("--secrets", "/nonexistent", files.capture), FAILED, "/nonexistent"),
+        (("--secrets", nowhere, files.capture), FAILED, nowhere),
         (("--secrets", "-", "-"), USAGE, "both from stdin"),
         (("-i", "no-such-if"), FAILED, "no-such-if"),
     ]

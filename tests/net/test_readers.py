@@ -75,8 +75,9 @@ def finish(client):
 
 
 def check_sentences(readers, name):
+    nowhere = readers.agent.path("nowhere.sock")
     rows = ((2, "usage: reader", ()), (2, "usage: reader", ("a", "b", "--ecko")),
-            (1, "/nonexistent/app.sock: No such file", ("/nonexistent/app.sock", "game")),
+            (1, nowhere + ": No such file", (nowhere, "game")),
             (1, "there is no endpoint 'gmae'", (readers.agent.app, "gmae")),
             (1, "does not deliver to an application", (readers.agent.app, "echoed")))
     for code, sentence, words in rows:

@@ -16,7 +16,7 @@ import lab_app
 import lab_messages as m
 from lab import SERVER_IPV4, SERVER_IPV6, Lab, in_namespace, require_root, run, wait_until
 from lab_app import App
-from lab_report import Report, expect, expect_equal
+from lab_report import PATIENCE, Report, expect, expect_equal
 from lab_session import Sessions, configuration, endpoint
 from lab_wire import Wire
 from witness import DATA
@@ -382,9 +382,9 @@ def hello(bench, where):
     return app
 
 
-def expect_record(app, kind, number, body, timeout=2.0):
-    item = app.receive(timeout)
-    expect(item is not None, "no record within %g s, wanted message %d", timeout, number)
+def expect_record(app, kind, number, body):
+    item = app.receive()
+    expect(item is not None, "no record, wanted message %d", number)
     expect_equal((item.kind, item.transport, item.message, item.body), (kind, 1, number, body),
                  "record")
     return item
@@ -393,7 +393,7 @@ def expect_record(app, kind, number, body, timeout=2.0):
 def open_client(bench, app, port=5003):
     client = bench.connect(port)
     opened = app.receive_kind(lab_app.SESSION_OPEN)
-    expect(opened is not None, "no session open within 2 s")
+    expect(opened is not None, "no session open")
     host, number = client.socket.getsockname()[:2]
     expect_equal(opened.body.decode(), "%s:%d" % (host, number), "the peer as text")
     return client, opened
@@ -414,7 +414,7 @@ def check_delivery(bench, app):
         app.send(whole, item.endpoint, item.session, message=0, transport=1)
         client.expect(whole)
     expect_record(app, lab_app.STREAM_CLOSED, 0, b"")
-    closed = expect_record(app, lab_app.SESSION_CLOSED, 0, b"\0", timeout=7)
+    closed = expect_record(app, lab_app.SESSION_CLOSED, 0, b"\0")
     expect_equal(closed.session, opened.session, "session")
 
 
@@ -534,7 +534,7 @@ def check_slow_application(bench, app):
                     sent += client.socket.send(data[sent:sent + 65536])
                 except BlockingIOError:
                     pass
-            item = app.receive(2.0 if sent == len(data) else 0.2)
+            item = app.receive(PATIENCE if sent == len(data) else 0.2)
             if item is None:
                 expect(sent < len(data), "message %d of %d did not come", number, count)
                 continue
@@ -714,6 +714,7 @@ def check_reload(bench):
 
 def check_reload_bad(bench, entrances):
     """A port that is taken, or a certificate that is none, changes nothing."""
+    nowhere = bench.agent.path("nowhere")
     blocker = bench.lab.server_socket(socket.AF_INET, socket.SOCK_STREAM)
     blocker.bind((SERVER_IPV4, 5020))
     blocker.listen()
@@ -721,7 +722,7 @@ def check_reload_bad(bench, entrances):
                       ("no certificate", {"port": 5021, "tls": {
                           "certificate": bench.agent.config, "key": bench.agent.config}}),
                       ("no file", {"port": 5021, "tls": {
-                          "certificate": "/nonexistent", "key": "/nonexistent"}})):
+                          "certificate": nowhere, "key": nowhere}})):
         done = reload(bench, entrances + [dict(row, name="bad", endpoint="echo")])
         expect_equal(done.code, 1, "exit code of reload, %s: %s" % (what, done.err))
         expect("bad" in done.err, "the entrance is not named: %s", done.err)
