@@ -43,6 +43,7 @@ VERBS = ("status", "attach", "confirm", "detach", "reload", "endpoint list", "en
 DONE, FAILED, USAGE, UNREACHABLE = range(4)
 BODY_MAX, HEADERS_MAX, CLIENTS_MAX, FOLLOWERS_MAX = 1 << 20, 16 << 10, 64, 8
 CLIENT_SECONDS = 5  # that a client has for its request
+UNIX_SOCKETS, ACCEPTING = "/proc/thread-self/net/unix", "00010000"
 
 
 # --- the API as any HTTP client sees it ----------------------------------------------------------
@@ -584,11 +585,13 @@ def check_malformed_requests(bench):
 
 def clients(bench):
     """How many clients the control socket has, as the kernel knows them: those the agent is done
-    with are gone from here."""
-    table = in_namespace(bench.lab.server, open, "/proc/thread-self/net/unix", "r")
-    with table:
-        rows = [line.split() for line in table]
-    return sum(row[-1] == bench.agent.control for row in rows) - 1
+    with are gone. The agent's end of a connection is listed where the client is."""
+    count = 0
+    for table in (in_namespace(bench.lab.server, open, UNIX_SOCKETS), open(UNIX_SOCKETS)):
+        with table:
+            rows = [line.split() for line in table]
+        count += sum(row[-1] == bench.agent.control and row[3] != ACCEPTING for row in rows)
+    return count
 
 
 def raw_socket(agent):
