@@ -30,7 +30,7 @@ from lab_report import PATIENCE, Failed, Skipped, expect
 BPFFS = "/sys/fs/bpf"
 PINS = BPFFS + "/packgate"
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-START_SECONDS, STOP_SECONDS, CLI_SECONDS = 10, 5, 10
+START_SECONDS, STOP_SECONDS, CLI_SECONDS = 30, 5, 30
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 

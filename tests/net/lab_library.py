@@ -9,7 +9,7 @@ from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_int, c_size_t,
 from ctypes import c_uint32, c_uint64, c_void_p
 
 from lab import build_directory
-from lab_report import Failed, expect
+from lab_report import PATIENCE, Failed, expect
 
 OPEN, MESSAGE, STREAM_OPEN, STREAM_CLOSED, GAP, SENT, FAILED, WRITABLE, CLOSED = range(1, 10)
 
@@ -113,7 +113,7 @@ class Client:
         return Event(raw.kind, raw.stream, raw.id, raw.code,
                      ctypes.string_at(raw.bytes, raw.length))
 
-    def expect(self, kind, seconds=5.0):
+    def expect(self, kind, seconds=PATIENCE):
         """The next event of this kind; others are passed over."""
         end = time.monotonic() + seconds
         while True:

@@ -24,7 +24,7 @@ from witness import ACK, DATA, FIN, FRAGMENT_MOST, PONG, SLOW
 
 REJECTED, DROPS = "packgate_frames_rejected_total", "packgate_gate_drops_total"
 BUFFER_BYTES = 4 << 20
-TRANSFER_SECONDS = 20
+TRANSFER_SECONDS = 60
 ENDPOINTS = (endpoint("on", 4000), endpoint("off", 4001, guard="off"),
              endpoint("six", 4002, "::"), endpoint("newest", 4003, policy="monotonic"),
              endpoint("app", 4010, deliver="app"), endpoint("app-off", 4011, guard="off",

@@ -16,7 +16,7 @@ from collections import Counter
 import lab_app
 from lab import PINS, Lab, require_root, wait_until
 from lab_app import App
-from lab_report import Report, expect, expect_equal
+from lab_report import PATIENCE, Report, expect, expect_equal
 from lab_session import Sessions, configuration, echo, endpoint, open_stream
 from lab_wire import Peer, Wire
 from witness import ACK, DATA, PING, PONG, parse
@@ -90,7 +90,7 @@ class Traffic:
             self.wire.pump(0.002)
             self.collect()
 
-    def settle(self, seconds=5):
+    def settle(self, seconds=PATIENCE):
         """Send nothing new until everything is acked."""
         end = time.monotonic() + seconds
         while any(client.waiting for client in self.clients.values()):
