@@ -9,7 +9,7 @@ import struct
 import sys
 
 from lab import (PINS, Lab, attach_xdp_pass, bpf, in_namespace, require_root, run, wait_until)
-from lab_report import Report, expect, expect_equal
+from lab_report import Failed, Report, expect, expect_equal
 from lab_session import configuration, endpoint
 
 GAME, NEWS = endpoint("game", 4000), endpoint("news", 4001)
@@ -58,8 +58,11 @@ class Bench:
 
     def said(self, sentence, times=1):
         """The agent, since its start, has said the sentence so many times."""
-        wait_until(lambda: self.agent.stderr(LOG_BYTES).count(sentence) >= times, 10,
-                   "%r, %d times, in the log" % (sentence, times), pause=0.05)
+        try:
+            wait_until(lambda: self.agent.stderr(LOG_BYTES).count(sentence) >= times, 10,
+                       "%r, %d times" % (sentence, times), pause=0.05)
+        except Failed as why:
+            raise Failed("%s in the log: %s" % (why, self.agent.stderr(2000))) from None
 
     def started(self):
         """The agent with the interface attached, begun anew."""

@@ -14,6 +14,8 @@
 #include "cleanup.h"
 #include "log.h"
 
+#define NAMELESS_MS 500
+
 static const char *const mode_names[] = {
 #define PG_X(name, label, help) label,
 	PG_GATE_MODES(PG_X)
@@ -276,6 +278,7 @@ static void drop_gate(struct pg_agent *agent, struct interface *interface, const
 	interface->mode = PG_GATE_DETACHED;
 	interface->confirm_by_ms = 0;
 	interface->renamed = false;
+	interface->nameless_ms = 0;
 	snprintf(interface->why, sizeof(interface->why), "%s", why);
 }
 
@@ -395,15 +398,24 @@ int pg_agent_detach(struct pg_agent *agent, const char *name, struct pg_error *e
 /* --- what happens to interfaces ----------------------------------------------------------------
  */
 
+/* Without a name an interface is about to go; one that stays so is in another namespace. */
+static bool about_to_go(struct interface *interface)
+{
+	uint64_t now = pg_agent_now_ms();
+
+	if (!interface->nameless_ms)
+		interface->nameless_ms = now;
+	return now - interface->nameless_ms < NAMELESS_MS;
+}
+
 /* The gate is on an interface that has another name now. */
 static void note_renamed(struct interface *interface, uint32_t ifindex)
 {
 	char name[IF_NAMESIZE] = "?";
 
-	if (interface->renamed)
+	if (interface->renamed || (!if_indextoname(ifindex, name) && about_to_go(interface)))
 		return;
 	interface->renamed = true;
-	if_indextoname(ifindex, name);
 	snprintf(interface->why, sizeof(interface->why),
 		 "the interface is named %s now and kept the gate: 'packgate detach %s', configure "
 		 "%s and restart the agent",
@@ -411,10 +423,10 @@ static void note_renamed(struct interface *interface, uint32_t ifindex)
 	pg_warning_log("%s: %s", interface->name, interface->why);
 }
 
-/* The link does not hold the interface of this name (any more). */
-static void lose(struct pg_agent *agent, struct interface *interface, uint32_t ifindex)
+/* The link does not hold the interface of this name (any more): but held, or none. */
+static void lose(struct pg_agent *agent, struct interface *interface, uint32_t held,
+		 uint32_t ifindex)
 {
-	uint32_t held = pg_gate_ifindex(interface->gate);
 	char why[PG_INTERFACE_WHY];
 
 	if (held && !ifindex) {
@@ -446,13 +458,17 @@ static void bring_back(struct pg_agent *agent, struct interface *interface)
 
 static void look_at(struct pg_agent *agent, struct interface *interface)
 {
+	/* of an interface that goes the kernel takes the name first, and then the link */
+	uint32_t held = interface->gate ? pg_gate_ifindex(interface->gate) : 0;
 	uint32_t ifindex = if_nametoindex(interface->name);
 
-	if (interface->gate && !pg_gate_attached(interface->gate))
-		lose(agent, interface, ifindex);
-	else if (interface->renamed) {
+	if (interface->gate && (!ifindex || held != ifindex))
+		lose(agent, interface, held, ifindex);
+	else {
+		if (interface->renamed)
+			interface->why[0] = '\0';
 		interface->renamed = false;
-		interface->why[0] = '\0';
+		interface->nameless_ms = 0;
 	}
 	if (interface->wanted && !interface->gate && ifindex && ifindex != interface->ifindex)
 		bring_back(agent, interface);

@@ -28,6 +28,7 @@ struct interface {
 	uint32_t ifindex;	/* when it was last tried to attach, 0 = there was none */
 	bool wanted;		/* attach again when the interface comes back */
 	bool renamed;		/* its gate went with it, which was said */
+	uint64_t nameless_ms;	/* monotonic: its gate's interface has no name since then, or 0 */
 	uint64_t confirm_by_ms; /* monotonic, 0 = confirmed */
 	int shield_link;	/* of the program at TC ingress, -1 = none */
 	char shield_why[160];	/* why its cookies are not the gate's own */
