@@ -460,6 +460,7 @@ static void assert_row(const struct pg_store_session *a, const struct pg_store_s
 	assert_int_equal(a->peer.port, b->peer.port);
 	assert_int_equal(a->aead, b->aead);
 	assert_int_equal(a->policy, b->policy);
+	assert_int_equal(a->guard, b->guard);
 	assert_int_equal(a->flags, b->flags);
 	assert_int_equal(a->provisioned, b->provisioned);
 	assert_int_equal(a->ikm_bytes, b->ikm_bytes);
@@ -483,6 +484,7 @@ static void test_every_field(void **state)
 		  .peer = { .address.bytes = { 0x20, 1, 0xd, 0xb8, [15] = 9 }, .port = 65535 },
 		  .aead = 2,
 		  .policy = 1,
+		  .guard = 1,
 		  .flags = UINT32_MAX,
 		  .provisioned = true,
 		  .ikm_bytes = PG_SECRET_BYTES,
@@ -1543,7 +1545,7 @@ static void damage_value(void)
 
 static void make_newer(void)
 {
-	change("PRAGMA user_version = 3");
+	change("PRAGMA user_version = 4");
 }
 
 static void make_negative(void)
@@ -1573,18 +1575,20 @@ static void make_without_tables(void)
 	change("DROP TABLE secrets");
 }
 
-/* A store of the first schema keeps its sessions; nobody was named in them. */
-static void test_older_schema(void **state)
+/* A store of an older schema keeps its sessions, and what was not in them is not known. */
+static void check_older_schema(const char *change_back)
 {
 	struct pg_store *store = open_with_endpoint();
 	struct pg_store_session first = opened(store, 1), second, kept;
 
 	assert_int_equal(pg_store_add_async(store, &first), 0);
 	pg_store_close(store);
-	change("ALTER TABLE sessions DROP COLUMN user; PRAGMA user_version = 1");
+	change(change_back);
 	store = open_with_endpoint();
 	assert_int_equal(pg_store_sessions(store, keep_row, &kept, NULL), 0);
-	first.user[0] = '\0';
+	if (strstr(change_back, "COLUMN user"))
+		first.user[0] = '\0';
+	first.guard = PG_STORE_GUARD_UNKNOWN;
 	assert_row(&first, &kept);
 	second = opened(store, 2);
 	memset(second.user, 'u', sizeof(second.user) - 1);
@@ -1594,7 +1598,18 @@ static void test_older_schema(void **state)
 	assert_int_equal(pg_store_sessions(store, keep_row, &kept, NULL), 0);
 	assert_row(&second, &kept);
 	pg_store_close(store);
-	assert_int_equal(ask("PRAGMA user_version"), 2);
+	assert_int_equal(ask("PRAGMA user_version"), 3);
+}
+
+static void test_schema_1(void **state)
+{
+	check_older_schema("ALTER TABLE sessions DROP COLUMN guard;"
+			   "ALTER TABLE sessions DROP COLUMN user; PRAGMA user_version = 1");
+}
+
+static void test_schema_2(void **state)
+{
+	check_older_schema("ALTER TABLE sessions DROP COLUMN guard; PRAGMA user_version = 2");
 }
 
 static void test_unusable_databases(void **state)
@@ -1609,7 +1624,7 @@ static void test_unusable_databases(void **state)
 		{ "damaged pages", damage_pages, -EUCLEAN, "with new secrets" },
 		{ "truncated", damage_length, -EUCLEAN, "move it away" },
 		{ "value out of range", damage_value, -EUCLEAN, "move it away" },
-		{ "newer schema", make_newer, -ENOTSUP, "schema 3" },
+		{ "newer schema", make_newer, -ENOTSUP, "schema 4" },
 		{ "negative schema", make_negative, -ENOTSUP, "schema -1" },
 		{ "another program's", make_foreign, -EINVAL, "another program" },
 		{ "another program's mark", make_foreign_marked, -EINVAL, "another program" },
@@ -1705,7 +1720,8 @@ int main(void)
 		TEST(test_many_windows),
 		TEST(test_failed_commits),
 		TEST(test_full_disk),
-		TEST(test_older_schema),
+		TEST(test_schema_1),
+		TEST(test_schema_2),
 		TEST(test_unusable_databases),
 		TEST(test_long_path),
 		TEST(test_ten_thousand),

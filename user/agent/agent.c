@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "agent_internal.h"
+#include "in_force.h"
 #include "log.h"
 
 #define CLOCK_LOOKS   5
@@ -192,6 +193,13 @@ static int open_entrances(struct pg_agent *agent, struct pg_error *error)
 	return 0;
 }
 
+/* What the handshake servers are made for, when handshakes come into force first. */
+static void fix_half_open(struct pg_agent *agent)
+{
+	if (!agent->half_open_most && agent->config->handshake.present)
+		agent->half_open_most = agent->config->limits.half_open;
+}
+
 static int bring_up(struct pg_agent *agent, struct pg_error *error)
 {
 	struct pg_reload_result ignored = { 0 };
@@ -215,6 +223,7 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 		err = pg_endpoints_apply(agent, agent->config, &ignored, error);
 	if (err)
 		return err;
+	fix_half_open(agent);
 	pg_endpoints_clean(agent);
 	pg_cookies_tick(agent);
 	err = pg_sessions_restore(agent, error);
@@ -365,63 +374,6 @@ void pg_agent_config_put(struct pg_agent *agent)
 	pthread_rwlock_unlock(&agent->config_lock);
 }
 
-static void note(struct pg_reload_result *result, bool differs, const char *name)
-{
-	size_t used = strlen(result->restart_needed);
-
-	if (differs)
-		snprintf(result->restart_needed + used, sizeof(result->restart_needed) - used,
-			 "%s%s", used ? ", " : "", name);
-}
-
-static void note_socket(struct pg_reload_result *result, const struct pg_socket_config *old,
-			const struct pg_socket_config *new, const char *name)
-{
-	note(result,
-	     strcmp(old->socket, new->socket) || strcmp(old->group, new->group) ||
-		     old->mode != new->mode,
-	     name);
-}
-
-/* Keys whose change a running agent cannot follow, or follows for a part only. */
-static void note_restart(const struct pg_config *old, const struct pg_config *new,
-			 struct pg_reload_result *result)
-{
-	const struct pg_limits *was = &old->limits, *is = &new->limits;
-
-	note(result, strcmp(old->instance, new->instance), "instance");
-	note(result,
-	     old->interface_count != new->interface_count ||
-		     memcmp(old->interfaces, new->interfaces, sizeof(old->interfaces)),
-	     "interfaces");
-	note_socket(result, &old->app.main, &new->app.main, "app");
-	note(result,
-	     old->app.route_count != new->app.route_count ||
-		     memcmp(old->app.routes, new->app.routes, sizeof(old->app.routes)),
-	     "app.routes");
-	note_socket(result, &old->control, &new->control, "control");
-	note(result,
-	     old->metrics.on != new->metrics.on ||
-		     old->metrics.listen.port != new->metrics.listen.port ||
-		     !pg_address_equal(&old->metrics.listen.address, &new->metrics.listen.address),
-	     "metrics");
-	note(result,
-	     strcmp(old->state.directory, new->state.directory) ||
-		     strcmp(old->state.key, new->state.key),
-	     "state");
-	note(result, was->sessions != is->sessions, "limits.sessions");
-	note(result, was->streams != is->streams, "limits.streams");
-	note(result, was->receive_timeout_ms != is->receive_timeout_ms,
-	     "limits.receive_timeout_ms");
-	note(result, was->half_open < is->half_open, "limits.half_open");
-	note(result, was->max_payload != is->max_payload, "limits.max_payload");
-	note(result, was->acks_per_session_per_second != is->acks_per_session_per_second,
-	     "limits.acks_per_session_per_second");
-	note(result, old->workers.spin != new->workers.spin, "workers");
-	note(result, old->mode != new->mode || old->allow_generic != new->allow_generic, "mode");
-	note(result, old->duplicate_acks != new->duplicate_acks, "duplicate_acks");
-}
-
 int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 		    struct pg_error *error)
 {
@@ -435,7 +387,8 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 	if (err)
 		return err;
 	pg_agent_lock(agent);
-	note_restart(agent->config, config, &result);
+	pg_config_keep_in_force(agent->config, agent->half_open_most, config,
+				result.restart_needed);
 	err = pg_tcp_gateway_plan(agent->tcp, config, &plan, error);
 	if (!err)
 		err = pg_handshake_view_load(config, agent->worker_count,
@@ -462,15 +415,19 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 		config = old;
 		pg_shield_apply(agent, agent->config);
 	}
-	if (!err)
+	if (!err) {
+		fix_half_open(agent);
+		strcpy(agent->restart_needed, result.restart_needed);
 		pg_cookies_tick(agent);
+	}
 	pg_agent_unlock(agent);
 	pg_config_free(config);
 	if (err)
 		return err;
 	pg_info_log("reloaded: %u endpoints added, %u changed, %u removed%s%s", result.added,
 		    result.changed, result.removed,
-		    result.restart_needed[0] ? "; at the next start: " : "", result.restart_needed);
+		    result.restart_needed[0] ? "; not in force until the next start: " : "",
+		    result.restart_needed);
 	*ret_result = result;
 	return 0;
 }
@@ -526,6 +483,7 @@ void pg_agent_status(struct pg_agent *agent, struct pg_agent_status *ret_status)
 	ret_status->adopted = agent->adopted;
 	ret_status->restored = agent->restored;
 	ret_status->removed = agent->removed;
+	strcpy(ret_status->restart_needed, agent->restart_needed);
 	ret_status->aead_backend = pg_worker_aead(agent->workers[0]);
 	ret_status->workers_alive = workers_alive(agent);
 	ret_status->all_attached = true;
@@ -616,6 +574,8 @@ void pg_agent_worker_counts(struct pg_agent *agent, struct pg_worker_counts *ret
 	for (uint32_t i = 0; i < agent->worker_count; i++)
 		add_counts(pg_worker_counts(agent->workers[i]), ret_counts);
 	add_counts(pg_tcp_gateway_counts(agent->tcp), ret_counts);
+	for (int why = 0; why < PG_MISFIT_SLOTS; why++)
+		ret_counts->misfits[why] += agent->misfits[why];
 }
 
 size_t pg_agent_tcp_entrances(struct pg_agent *agent, struct pg_tcp_entrance *rows)

@@ -53,6 +53,8 @@ struct pg_interface_status {
 	char why[PG_INTERFACE_WHY];
 };
 
+#define PG_KEYS_TEXT 512 /* names of configuration keys, ", " between them */
+
 struct pg_agent_status {
 	char instance[32];
 	char version[32];
@@ -61,6 +63,7 @@ struct pg_agent_status {
 	uint64_t streams;
 	uint64_t sessions_limit, streams_limit;
 	uint64_t adopted, restored, removed; /* sessions at the last start, by their fate */
+	char restart_needed[PG_KEYS_TEXT];   /* of the file as it was last read */
 	const char *aead_backend;
 	bool all_attached;  /* every configured interface has its gate (or socket mode) */
 	bool workers_alive; /* every worker turned its loop within the last 2 s */
@@ -78,7 +81,8 @@ int pg_agent_detach(struct pg_agent *agent, const char *interface, struct pg_err
 /* Reads the configuration file again; a bad file changes nothing. */
 struct pg_reload_result {
 	uint32_t added, changed, removed; /* endpoints */
-	char restart_needed[512];	  /* keys that changed and take effect at the next start */
+	/* keys of the file that are not in force until the next start, by this reload or before */
+	char restart_needed[PG_KEYS_TEXT];
 };
 
 int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
@@ -217,12 +221,32 @@ int pg_agent_gate_counts(struct pg_agent *agent, struct pg_gate_counts *ret_coun
 	X(not_stored, "sessions_not_stored",                                                      \
 	  "sessions of a handshake that the store had no room for: they end with the process")
 
+/*
+ * Why sessions do not fit their endpoint as it is configured now, and are ended: X(NAME, number,
+ * label, help).
+ */
+#define PG_MISFITS(X)                                                                  \
+	X(ENDPOINT, 1, "endpoint", "the endpoint is not configured any more")          \
+	X(FAMILY, 2, "family", "the endpoint's address is of the other family now")    \
+	X(GUARD, 3, "guard", "the endpoint's guard is not what they were opened with") \
+	X(POLICY, 4, "policy", "the endpoint's policy is not what they were opened with")
+
+enum pg_misfit {
+	PG_FIT = 0,
+#define PG_X(name, number, ...) PG_MISFIT_##name = number,
+	PG_MISFITS(PG_X)
+#undef PG_X
+};
+
+#define PG_MISFIT_SLOTS 8
+
 struct pg_worker_counts {
 #define PG_X(name, suffix, help) uint64_t name;
 	PG_WORKER_COUNTERS(PG_X)
 #undef PG_X
 	uint64_t rejected[PG_DROP_SLOTS];	      /* frames refused by the agent, by reason */
 	uint64_t malformed[PG_MALFORMED_SLOTS];	      /* packets, or connections closed for it */
+	uint64_t misfits[PG_MISFIT_SLOTS];	      /* sessions ended, by enum pg_misfit */
 	uint64_t latency_buckets[PG_LATENCY_BUCKETS]; /* receive to hand-over, not cumulative */
 	uint64_t latency_sum_ns;
 };

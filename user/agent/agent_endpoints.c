@@ -262,11 +262,6 @@ static int plan_one(struct pg_agent *agent, const struct pg_endpoint_config *con
 
 	plan->index = index;
 	plan->socket = -1;
-	if (index && (agent->endpoints[index].config.guard != config->guard ||
-		      agent->endpoints[index].config.policy != config->policy))
-		pg_info_log("endpoint %s: guard and policy of its sessions end with them: they are "
-			    "closed",
-			    config->name);
 	if (index && same_place(&agent->endpoints[index].config, config))
 		return 0;
 	plan->socket = bind_socket(config, error);
@@ -280,10 +275,21 @@ static void remove_endpoint(struct pg_agent *agent, uint32_t index)
 	struct endpoint *endpoint = &agent->endpoints[index];
 	uint32_t port = endpoint->config.port;
 
-	pg_sessions_close_endpoint(agent, index);
+	pg_sessions_end(agent, index, PG_MISFIT_ENDPOINT);
 	endpoint->used = false;
 	write_port(agent, port);
 	clear_entry(agent, index);
+}
+
+/* Why the sessions of an endpoint do not fit it any more. */
+static enum pg_misfit misfit_of(const struct pg_endpoint_config *old,
+				const struct pg_endpoint_config *new)
+{
+	if (pg_address_is_ipv4(&old->address) != pg_address_is_ipv4(&new->address))
+		return PG_MISFIT_FAMILY;
+	if (old->guard != new->guard)
+		return PG_MISFIT_GUARD;
+	return old->policy == new->policy ? PG_FIT : PG_MISFIT_POLICY;
 }
 
 static int change_endpoint(struct pg_agent *agent, const struct pg_endpoint_config *config,
@@ -291,13 +297,11 @@ static int change_endpoint(struct pg_agent *agent, const struct pg_endpoint_conf
 {
 	struct endpoint *endpoint = &agent->endpoints[plan->index];
 	uint32_t old_port = endpoint->config.port;
-	bool incompatible = endpoint->config.guard != config->guard ||
-			    endpoint->config.policy != config->policy;
+	enum pg_misfit misfit = misfit_of(&endpoint->config, config);
 	int err = 0;
 
-	*ret_old_socket = -1;
-	if (incompatible)
-		pg_sessions_close_endpoint(agent, plan->index);
+	if (misfit)
+		pg_sessions_end(agent, plan->index, misfit);
 	if (plan->socket >= 0) {
 		*ret_old_socket = endpoint->socket;
 		endpoint->socket = plan->socket;
@@ -354,12 +358,35 @@ static void count_change(const struct pg_agent *agent, const struct pg_endpoint_
 		result->changed++;
 }
 
+/*
+ * A handshake may have opened a session of the old kind until the workers had the new view: with
+ * misfits such ones are ended.
+ */
+static int publish(struct pg_agent *agent, bool misfits)
+{
+	int err = pg_agent_publish_view(agent);
+
+	return err || !misfits ? err : pg_sessions_end(agent, 0, PG_FIT);
+}
+
+static int apply_one(struct pg_agent *agent, const struct pg_endpoint_config *config,
+		     const struct planned *plan, bool *misfits, int *ret_old_socket)
+{
+	*ret_old_socket = -1;
+	if (!plan->index)
+		return add_endpoint(agent, config, plan);
+	if (misfit_of(&agent->endpoints[plan->index].config, config))
+		*misfits = true;
+	return change_endpoint(agent, config, plan, ret_old_socket);
+}
+
 int pg_endpoints_apply(struct pg_agent *agent, const struct pg_config *config,
 		       struct pg_reload_result *result, struct pg_error *error)
 {
 	PG_FREE struct planned *plans = calloc(config->endpoint_count + 1, sizeof(*plans));
 	PG_FREE int *old = calloc(PG_ENDPOINTS_MAX + config->endpoint_count, sizeof(*old));
 	size_t old_count = 0;
+	bool misfits = false;
 	int err;
 
 	if (!plans || !old)
@@ -374,15 +401,16 @@ int pg_endpoints_apply(struct pg_agent *agent, const struct pg_config *config,
 			remove_endpoint(agent, i);
 			result->removed++;
 		}
+	if (result->removed)
+		err = publish(agent, true);
 	for (size_t i = 0; i < config->endpoint_count && !err; i++) {
 		count_change(agent, &config->endpoints[i], &plans[i], result);
-		err = plans[i].index ? change_endpoint(agent, &config->endpoints[i], &plans[i],
-						       &old[old_count++])
-				     : add_endpoint(agent, &config->endpoints[i], &plans[i]);
+		err = apply_one(agent, &config->endpoints[i], &plans[i], &misfits,
+				&old[old_count++]);
 	}
 	agent->message_bytes = config->limits.message_bytes;
 	if (!err)
-		err = pg_agent_publish_view(agent);
+		err = publish(agent, misfits);
 	for (size_t i = 0; i < old_count; i++)
 		if (old[i] >= 0)
 			close(old[i]);

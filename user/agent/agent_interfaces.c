@@ -222,6 +222,14 @@ static void begin_confirming(struct interface *interface, uint32_t seconds)
 		interface->confirm_by_ms = pg_agent_now_ms() + seconds * 1000ull;
 }
 
+/* A gate that an earlier process left would steer to AF_XDP sockets that nobody has. */
+static void serve_by_socket(struct pg_agent *agent, struct interface *interface)
+{
+	interface->mode = PG_GATE_SOCKET;
+	if (pg_maps_forget_interface(agent->maps, interface->name))
+		pg_warning_log("%s: the gate of the run before is removed", interface->name);
+}
+
 int pg_interface_attach(struct pg_agent *agent, struct interface *interface,
 			uint32_t confirm_seconds, struct pg_error *error)
 {
@@ -231,7 +239,7 @@ int pg_interface_attach(struct pg_agent *agent, struct interface *interface,
 
 	interface->wanted = !confirm_seconds;
 	if (config->mode == PG_MODE_SOCKET) {
-		interface->mode = PG_GATE_SOCKET;
+		serve_by_socket(agent, interface);
 		pg_info_log("%s: socket mode: validation in the agent", interface->name);
 		return 0;
 	}
@@ -262,7 +270,7 @@ int pg_interface_attach(struct pg_agent *agent, struct interface *interface,
 		 error->text);
 	if (config->mode != PG_MODE_AUTO || err == -EBUSY || err == -ENODEV)
 		return err;
-	interface->mode = PG_GATE_SOCKET;
+	serve_by_socket(agent, interface);
 	pg_warning_log("%s: falls back to socket mode: %s", interface->name, error->text);
 	return 0;
 }

@@ -66,6 +66,8 @@ struct pg_agent {
 	struct pg_tcp_gateway *tcp;
 	struct pg_app_config routes; /* in force since the start */
 	uint32_t message_bytes;
+	uint32_t half_open_most;	   /* what handshake servers have room for, 0 = none */
+	char restart_needed[PG_KEYS_TEXT]; /* keys of the file that are not in force */
 	struct interface interfaces[PG_INTERFACES_MAX];
 	uint32_t interface_count;
 	struct endpoint endpoints[PG_ENDPOINTS_MAX];
@@ -76,6 +78,8 @@ struct pg_agent {
 	struct pg_worker *workers[PG_WORKERS_MAX];
 	uint32_t worker_count;
 	uint64_t started_ms, adopted, restored, removed;
+	uint64_t misfits_restored;	   /* handed to the workers, to be ended */
+	uint64_t misfits[PG_MISFIT_SLOTS]; /* that no worker ever had */
 	uint32_t confirm_seconds;
 	bool settled; /* the start did not fail: what is pinned stays */
 	struct pg_followers *followers;
@@ -137,7 +141,7 @@ void pg_interfaces_tick(struct pg_agent *agent);
 
 /* Takes over what is pinned and stored; before the workers start. */
 int pg_sessions_restore(struct pg_agent *agent, struct pg_error *error);
-/* When the workers have taken over what was restored. */
+/* When the workers have taken over what was restored: ends what does not fit its endpoint. */
 void pg_sessions_restored(struct pg_agent *agent);
 /* Saves every session's window at a clean stop; after the workers stopped. */
 void pg_sessions_save(struct pg_agent *agent);
@@ -147,7 +151,15 @@ void pg_sessions_save(struct pg_agent *agent);
  * is the caller's.
  */
 int pg_agent_post_session(struct pg_agent *agent, uint32_t slot, struct pg_message *message);
-void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index);
+
+/* --- agent_endings.c ---------------------------------------------------------------------------
+ */
+
+/*
+ * Ends, with goaway, the sessions of an endpoint, or with 0 those that do not fit theirs as the
+ * workers' view has it; says how many and why. -ENOMEM: none was.
+ */
+int pg_sessions_end(struct pg_agent *agent, uint32_t endpoint, enum pg_misfit why);
 
 /* --- agent_cookie.c ----------------------------------------------------------------------------
  */

@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "log.h"
 #include "saved_window.h"
+#include "session_fit.h"
 
 #define LIST_SLOTS 4096 /* slots a worker lists at a time, so that it goes on receiving */
 
@@ -97,6 +98,7 @@ static void fill_stored(struct pg_agent *agent, const struct pg_session_request 
 	stored->peer = row->peer;
 	stored->aead = row->aead;
 	stored->policy = made->add.policy;
+	stored->guard = made->add.guard;
 	stored->provisioned = true;
 	memcpy(stored->ikm, row->secret, sizeof(row->secret));
 	stored->ikm_bytes = sizeof(row->secret);
@@ -315,16 +317,6 @@ int pg_agent_session_close(struct pg_agent *agent, uint32_t session, uint8_t cod
 		   : 0;
 }
 
-void pg_sessions_close_endpoint(struct pg_agent *agent, uint32_t index)
-{
-	for (uint32_t slot = 0; slot < agent->table->slots; slot++) {
-		const struct pg_session *line = &agent->maps->sessions[slot];
-
-		if (line->id && line->endpoint == index && line->state != PG_SESSION_CLOSE)
-			close_slot(agent, slot, line->id, PG_GOAWAY_NORMAL);
-	}
-}
-
 /* --- listing -----------------------------------------------------------------------------------
  */
 
@@ -484,9 +476,14 @@ int pg_agent_session_counts(struct pg_agent *agent, struct pg_session_count **re
 /* --- restart -----------------------------------------------------------------------------------
  */
 
+#define SAID_MAX 16 /* sessions that are not restored, each in the log by itself */
+
+/* By slot: whether a row of the store accounts for what is pinned there. */
+enum explained { PIN_UNKNOWN, PIN_ADOPTED, PIN_REMOVED };
+
 struct restore {
 	struct pg_agent *agent;
-	uint8_t *explained; /* by slot: a row of the store accounts for what is pinned there */
+	uint8_t *explained; /* enum explained */
 	int err;
 };
 
@@ -512,12 +509,19 @@ static bool take_saved(const struct pg_store_session *row, struct pg_session_add
 	return true;
 }
 
-static void forget_row(struct pg_agent *agent, const struct pg_store_session *row, const char *why)
+static void forget_row(struct restore *restore, const struct pg_store_session *row, uint32_t slot,
+		       const char *why)
 {
-	pg_warning_log("session %04x%04x%s%s is not restored: %s", row->client_id, row->server_id,
-		       *row->user ? " of user " : "", row->user, why);
-	pg_store_remove_async(agent->store, row->handle, NULL, NULL);
-	agent->removed++;
+	uint32_t session = (uint32_t)row->client_id << 16 | row->server_id;
+	struct pg_agent *agent = restore->agent;
+
+	if (agent->removed++ < SAID_MAX)
+		pg_warning_log("session %08x%s%s is not restored: %s", session,
+			       *row->user ? " of user " : "", row->user, why);
+	if (agent->maps->sessions[slot].id == session)
+		restore->explained[slot] = PIN_REMOVED;
+	while (pg_store_remove_async(agent->store, row->handle, NULL, NULL) == -EAGAIN)
+		pg_store_flush(agent->store);
 }
 
 static void hand_to_worker(struct pg_agent *agent, const struct pg_session_add *add)
@@ -547,18 +551,16 @@ static int restore_row(void *context, const struct pg_store_session *row)
 	};
 
 	if (!endpoint) {
-		forget_row(agent, row, "its endpoint is not configured any more");
+		agent->misfits[PG_MISFIT_ENDPOINT]++;
+		forget_row(restore, row, slot, "its endpoint is not configured any more");
 		return 0;
 	}
-	add.guard = agent->endpoints[endpoint].config.guard;
+	add.guard = row->guard == PG_STORE_GUARD_UNKNOWN ? agent->endpoints[endpoint].config.guard
+							 : row->guard;
 	add.roams = agent->endpoints[endpoint].config.roaming;
 	add.adopt = pinned_as(agent, slot, session, add.handle);
-	if (agent->endpoints[endpoint].config.policy != row->policy) {
-		forget_row(agent, row, "the policy of its endpoint changed");
-		return 0;
-	}
 	if (!add.adopt && !take_saved(row, &add)) {
-		forget_row(agent, row,
+		forget_row(restore, row, slot,
 			   "the pins are gone and the last stop was not clean, so its "
 			   "replay window is lost; provision it with a new secret");
 		return 0;
@@ -579,9 +581,15 @@ static int restore_row(void *context, const struct pg_store_session *row)
 		add.streams = PG_ROW_STREAMS(row->flags);
 		add.entry->idle_ms = agent->config->limits.idle_seconds * 1000ull;
 	}
-	restore->explained[slot] = add.adopt;
-	agent->adopted += add.adopt;
-	agent->restored += !add.adopt;
+	if (add.adopt)
+		restore->explained[slot] = PIN_ADOPTED;
+	if (pg_session_fit(&agent->view->endpoints[endpoint], add.guard, add.policy,
+			   &add.peer.address))
+		agent->misfits_restored++;
+	else if (add.adopt)
+		agent->adopted++;
+	else
+		agent->restored++;
 	hand_to_worker(agent, &add);
 	OPENSSL_cleanse(&add, sizeof(add));
 	return 0;
@@ -595,9 +603,9 @@ static void remove_unexplained(struct pg_agent *agent, const uint8_t *explained)
 	for (uint32_t slot = 0; slot < agent->table->slots; slot++) {
 		const struct pg_session *line = &maps->sessions[slot];
 
-		if (explained[slot] || !line->id)
+		if (explained[slot] == PIN_ADOPTED || !line->id)
 			continue;
-		if (line->state != PG_SESSION_CLOSE) {
+		if (explained[slot] == PIN_UNKNOWN && line->state != PG_SESSION_CLOSE) {
 			pg_warning_log("pinned session %08x is removed: the store does not know it",
 				       line->id);
 			agent->removed++;
@@ -627,7 +635,8 @@ static void remove_lost_streams(struct pg_agent *agent, const uint8_t *explained
 
 		if (line->state == PG_STREAM_FREE)
 			continue;
-		if (line->session_slot >= agent->table->slots || !explained[line->session_slot] ||
+		if (line->session_slot >= agent->table->slots ||
+		    explained[line->session_slot] != PIN_ADOPTED ||
 		    maps->windows[line->session_slot].handle != maps->stream_windows[slot].handle)
 			remove_stream(maps, slot);
 	}
@@ -655,8 +664,20 @@ static int chain_streams(struct pg_agent *agent)
 	return 0;
 }
 
+/* The workers have them, keys and all, so that their peers hear of the end. */
+static void end_misfits(struct pg_agent *agent)
+{
+	if (agent->misfits_restored)
+		pg_sessions_end(agent, 0, PG_FIT);
+	agent->removed += agent->misfits_restored;
+	if (agent->removed > SAID_MAX)
+		pg_warning_log("%lu sessions of the run before are not restored",
+			       (unsigned long)agent->removed);
+}
+
 void pg_sessions_restored(struct pg_agent *agent)
 {
+	end_misfits(agent);
 	free(agent->table->adopt_first);
 	free(agent->table->adopt_next);
 	agent->table->adopt_first = agent->table->adopt_next = NULL;

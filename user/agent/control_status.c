@@ -35,7 +35,7 @@ int pg_control_status(void *agent, const struct pg_http_request *request,
 
 	pg_agent_status(agent, &status);
 	root = json_pack("{s:s, s:s, s:i, s:I, s:b, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-			 "s:o}",
+			 "s:s, s:o}",
 			 "instance", status.instance, "version", status.version, "abi", PG_ABI,
 			 "started_ms", (json_int_t)status.started_ms, "all_attached",
 			 status.all_attached, "workers_alive", status.workers_alive, "aead_backend",
@@ -44,8 +44,8 @@ int pg_control_status(void *agent, const struct pg_http_request *request,
 			 (json_int_t)status.sessions_limit, "streams", (json_int_t)status.streams,
 			 "streams_limit", (json_int_t)status.streams_limit, "adopted",
 			 (json_int_t)status.adopted, "restored", (json_int_t)status.restored,
-			 "removed", (json_int_t)status.removed, "interfaces",
-			 interfaces_json(&status));
+			 "removed", (json_int_t)status.removed, "restart_needed",
+			 status.restart_needed, "interfaces", interfaces_json(&status));
 	return pg_json_answer(answer, root, error);
 }
 

@@ -31,6 +31,7 @@ enum pg_message_kind {
 	PG_MESSAGE_ADOPT, /* a session handed over by another worker */
 	PG_MESSAGE_ADD,	  /* a new session, or one restored at start */
 	PG_MESSAGE_CLOSE, /* end a session */
+	PG_MESSAGE_END,	  /* end many: those of an endpoint, or that do not fit theirs */
 	PG_MESSAGE_VIEW,
 	PG_MESSAGE_XSK,
 	PG_MESSAGE_LIST,
@@ -42,6 +43,7 @@ enum pg_message_kind {
 };
 
 struct pg_session_rows;
+struct pg_end_request;
 struct pg_view;
 struct pg_tcp_plan;
 struct pg_xsk;
@@ -66,6 +68,7 @@ struct pg_message {
 			uint64_t handle; /* 0 = whatever has the session id */
 			uint8_t code;
 		} close;
+		const struct pg_end_request *end;
 		const struct pg_view *view;
 		struct pg_tcp_plan *plan;
 		struct {

@@ -195,6 +195,14 @@ static void write_malformed(const struct exposition *e, const struct family *fam
 			       LABEL("reason", pg_message_malformed_label(i)));
 }
 
+static void write_misfits(const struct exposition *e, const struct family *family)
+{
+#define PG_X(name, number, label, help) \
+	SAMPLE(e, family, e->snapshot->workers.misfits[number], LABEL("reason", label));
+	PG_MISFITS(PG_X)
+#undef PG_X
+}
+
 static void write_latency(const struct exposition *e, const struct family *family)
 {
 	const struct pg_worker_counts *workers = &e->snapshot->workers;
@@ -679,6 +687,8 @@ static const struct family families[] = {
 #undef PG_X
 		{ "frames_rejected", COUNTER, "", "reason", "frames the agent refused",
 		  write_rejected, 0 },
+	{ "sessions_misfit", COUNTER, "", "reason",
+	  "sessions ended because their endpoint was removed or changed", write_misfits, 0 },
 	{ "messages_malformed", COUNTER, "", "reason",
 	  "packets of sessions that were refused because they are not whole messages",
 	  write_malformed, 0 },
@@ -830,6 +840,16 @@ static void write_closes(FILE *file)
 #undef PG_X
 }
 
+static void write_misfit_reasons(FILE *file)
+{
+	fputs("\n## Reasons of `packgate_sessions_misfit_total`\n\n"
+	      "| reason | meaning |\n|---|---|\n",
+	      file);
+#define PG_X(name, number, label, help) fprintf(file, "| `%s` | %s |\n", label, help);
+	PG_MISFITS(PG_X)
+#undef PG_X
+}
+
 static void write_malformed_reasons(FILE *file)
 {
 	fputs("\n## Reasons of `packgate_messages_malformed_total` and "
@@ -919,6 +939,7 @@ void pg_metrics_write_doc(FILE *file)
 	      "`packgate_frames_rejected_total`; the agent may give those of the gate as well.\n",
 	      file);
 	write_reasons(file, true);
+	write_misfit_reasons(file);
 	write_malformed_reasons(file);
 	write_refusals(file);
 	write_closes(file);

@@ -57,6 +57,19 @@ int pg_store_clear_windows(struct pg_store *store, struct pg_error *error)
 	return pg_store_submit(store, &request, error);
 }
 
+static int run_nothing(struct pg_store *store, void *arguments, struct pg_error *error)
+{
+	return 0;
+}
+
+/* A request comes after every operation queued before it. */
+void pg_store_flush(struct pg_store *store)
+{
+	struct pg_store_request request = { .attempt = "write to", .run = run_nothing };
+
+	pg_store_submit(store, &request, NULL);
+}
+
 uint64_t pg_store_generation(const struct pg_store *store)
 {
 	return store->generation;

@@ -51,6 +51,8 @@ enum pg_store_past {
 	PG_STORE_REBOOTED, /* the machine started anew meanwhile: the last commits may be gone */
 };
 
+#define PG_STORE_GUARD_UNKNOWN (-1) /* of a row that is older than schema 3 */
+
 struct pg_store_session {
 	uint64_t handle; /* given by the store, from 1, never given again */
 	uint32_t endpoint_id;
@@ -58,6 +60,7 @@ struct pg_store_session {
 	struct pg_peer peer;
 	uint8_t aead;
 	uint8_t policy;
+	int8_t guard;	/* 0, 1, or PG_STORE_GUARD_UNKNOWN */
 	uint32_t flags; /* the caller's */
 	/* Its secret came from outside, and pg_store_add refuses it for ever after. */
 	bool provisioned;
@@ -177,6 +180,9 @@ int pg_store_mark_clean(struct pg_store *store, struct pg_error *error);
  * did not end clean are forgotten by pg_store_open.
  */
 int pg_store_clear_windows(struct pg_store *store, struct pg_error *error);
+
+/* Returns when everything queued before is committed: then there is room again. */
+void pg_store_flush(struct pg_store *store);
 
 struct pg_store_stats {
 	uint64_t commits;	 /* transactions that wrote */

@@ -50,6 +50,8 @@ static const char *const migrations[] = {
 	"  id BLOB PRIMARY KEY CHECK (length(id) = 32)"
 	") STRICT, WITHOUT ROWID;",
 	"ALTER TABLE sessions ADD COLUMN user TEXT NOT NULL DEFAULT '' CHECK (length(user) < 128);",
+	/* NULL = not known */
+	"ALTER TABLE sessions ADD COLUMN guard INTEGER CHECK (guard IN (0, 1));",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))

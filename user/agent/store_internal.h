@@ -36,12 +36,14 @@
 	X(SESSION_ADD,                                                                            \
 	  "INSERT INTO sessions (handle, endpoint_id, client_id, server_id, peer, peer_port, "    \
 	  "aead, policy, flags, provisioned, secret_sealed, created_ms, expires_ms, tx_bound, "   \
-	  "rx_bound, stream_bound, user) "                                                        \
-	  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)")  \
+	  "rx_bound, stream_bound, user, guard) "                                                 \
+	  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, "  \
+	  "?18)")                                                                                 \
 	X(SESSION_PAGE,                                                                           \
 	  "SELECT handle, endpoint_id, client_id, server_id, peer, peer_port, aead, policy, "     \
 	  "flags, provisioned, secret_sealed, created_ms, expires_ms, tx_bound, rx_bound, "       \
-	  "stream_bound, window, user FROM sessions WHERE handle > ?1 ORDER BY handle LIMIT ?2")  \
+	  "stream_bound, window, user, guard FROM sessions WHERE handle > ?1 ORDER BY handle "    \
+	  "LIMIT ?2")                                                                             \
 	X(SESSION_REMOVE, "DELETE FROM sessions WHERE handle = ?1 RETURNING handle")              \
 	X(RAISE_TX, RAISE("tx_bound"))                                                            \
 	X(RAISE_RX, RAISE("rx_bound"))                                                            \

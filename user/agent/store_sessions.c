@@ -28,7 +28,8 @@ int pg_store_insert_row(struct pg_store *store, const struct pg_store_session *r
 			PG_SQL_BLOB(sealed, row->ikm_bytes + PG_MACHINE_KEY_SEAL_BYTES),
 			PG_SQL_INTEGER(row->created_ms), PG_SQL_INTEGER(row->expires_ms),
 			PG_SQL_INTEGER(row->tx_bound), PG_SQL_INTEGER(row->rx_bound),
-			PG_SQL_INTEGER(row->stream_bound), PG_SQL_TEXT(row->user));
+			PG_SQL_INTEGER(row->stream_bound), PG_SQL_TEXT(row->user),
+			PG_SQL_INTEGER(row->guard));
 	return rc < 0 ? rc : 0;
 }
 
@@ -107,6 +108,8 @@ static int check_row(const struct pg_store_session *row, size_t index, struct pg
 	else if (row->ikm_bytes != (row->provisioned ? PG_SECRET_BYTES : PG_SPLIT_BYTES))
 		why = row->provisioned ? "its secret is not of 32 bytes"
 				       : "its keys are not of 64 bytes";
+	else if (row->guard != 0 && row->guard != 1)
+		why = "its guard is neither on nor off";
 	else if (row->tx_bound > INT64_MAX || row->rx_bound > INT64_MAX ||
 		 row->stream_bound > INT64_MAX)
 		why = "a bound is out of range";
@@ -324,6 +327,9 @@ static int read_row(sqlite3_stmt *statement, struct stored *row)
 	session->tx_bound = (uint64_t)sqlite3_column_int64(statement, 13);
 	session->rx_bound = (uint64_t)sqlite3_column_int64(statement, 14);
 	session->stream_bound = (uint64_t)sqlite3_column_int64(statement, 15);
+	session->guard = sqlite3_column_type(statement, 18) == SQLITE_NULL
+				 ? PG_STORE_GUARD_UNKNOWN
+				 : (int8_t)sqlite3_column_int(statement, 18);
 	if (!column_blob(statement, 4, session->peer.address.bytes, 16, &peer_bytes) ||
 	    !column_blob(statement, 10, row->sealed, sizeof(row->sealed), &row->sealed_bytes) ||
 	    !column_blob(statement, 16, row->window, sizeof(row->window), &session->window_bytes) ||

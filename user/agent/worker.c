@@ -96,6 +96,9 @@ static bool handle(struct pg_worker *worker, struct pg_message *message, int *re
 		*ret_result = pg_worker_close(worker, message->close.session, message->close.handle,
 					      message->close.code);
 		break;
+	case PG_MESSAGE_END:
+		pg_worker_end_all(worker, message->end);
+		break;
 	case PG_MESSAGE_VIEW:
 		take_view(worker, message->view);
 		break;
@@ -396,6 +399,15 @@ void pg_worker_list(struct pg_worker *worker, uint32_t first, uint32_t last,
 		message->list.first = first;
 		message->list.last = last;
 	}
+	do_and_wait(worker, message);
+}
+
+void pg_worker_end(struct pg_worker *worker, const struct pg_end_request *request)
+{
+	struct pg_message *message = pg_message_new(PG_MESSAGE_END, NULL, 0);
+
+	if (message)
+		message->end = request;
 	do_and_wait(worker, message);
 }
 

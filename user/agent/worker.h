@@ -9,6 +9,7 @@
 #include "delivery.h"
 #include "engine.h"
 #include "inbox.h"
+#include "session_fit.h"
 #include "session_table.h"
 #include "store.h"
 #include "view.h"
@@ -59,6 +60,16 @@ struct pg_session_rows {
 
 void pg_worker_list(struct pg_worker *worker, uint32_t first, uint32_t last,
 		    struct pg_session_rows *rows);
+
+/* Which sessions of slots [first, last) a worker ends, with goaway. */
+struct pg_end_request {
+	uint32_t first, last;
+	uint32_t endpoint;	    /* all of this index; 0 = of any, that do not fit the view */
+	enum pg_misfit why;	    /* of an endpoint's */
+	struct pg_endings *endings; /* what was ended is added */
+};
+
+void pg_worker_end(struct pg_worker *worker, const struct pg_end_request *request);
 
 /* Read without a lock while the worker counts. */
 const struct pg_worker_counts *pg_worker_counts(const struct pg_worker *worker);

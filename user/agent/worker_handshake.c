@@ -273,6 +273,7 @@ static void store_session(struct pg_worker *worker, const struct pg_entry *entry
 		.server_id = entry->id & 0xffff,
 		.aead = entry->engine.aead,
 		.policy = entry->engine.line->policy,
+		.guard = entry->engine.guard,
 		.flags = entry->row_flags,
 		.ikm_bytes = PG_SPLIT_BYTES,
 		.created_ms = entry->created_ms,

@@ -166,6 +166,13 @@ int pg_worker_put(struct pg_worker *worker, struct pg_entry *entry, uint32_t pla
 void pg_worker_put_message(struct pg_worker *worker, struct pg_entry *entry,
 			   const struct pg_engine_event *event);
 
+/* --- worker_end.c ------------------------------------------------------------------------------
+ */
+
+void pg_worker_end_all(struct pg_worker *worker, const struct pg_end_request *request);
+/* The same for one session that came from another worker. */
+void pg_worker_end_misfit(struct pg_worker *worker, struct pg_entry *entry);
+
 /* --- worker_message.c --------------------------------------------------------------------------
  */
 

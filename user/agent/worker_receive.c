@@ -230,6 +230,9 @@ void pg_worker_take(struct pg_worker *worker, struct datagram *datagram)
 		return;
 	datagram->entry = entry;
 	datagram->source.pinned = same_peer(entry->engine.line, &datagram->source);
+	/* a reload may have changed it */
+	if (!datagram->source.pinned)
+		entry->engine.roams = worker->view->endpoints[entry->endpoint].roaming;
 	if (!datagram->endpoint)
 		drop = pg_worker_validate(worker, datagram, entry->endpoint);
 	else if (datagram->frame.opcode == PG_OP_DATA)

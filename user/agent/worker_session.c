@@ -558,6 +558,7 @@ int pg_worker_adopt(struct pg_worker *worker, struct pg_entry *entry)
 {
 	entry->engine.env = &worker->env;
 	pg_worker_touch(worker, entry);
+	pg_worker_end_misfit(worker, entry);
 	return 0;
 }
 
@@ -605,10 +606,12 @@ static void start_engine(struct pg_worker *worker, const struct pg_session_add *
 	};
 
 	/* what is pinned may be an address that did not prove itself in the old process' time */
-	if (add->adopt)
+	if (add->adopt) {
 		pg_peer_to_line(&add->peer, start.line);
-	else
+		start.line->endpoint = entry->endpoint;
+	} else {
 		pg_table_publish(worker->table, entry->slot, add);
+	}
 	pg_engine_init(&entry->engine, &worker->env, &start);
 }
 

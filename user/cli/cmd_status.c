@@ -39,6 +39,9 @@ static void show_status(const json_t *root)
 	       (long long)json_int(root, "streams"), (long long)json_int(root, "streams_limit"),
 	       (long long)json_int(root, "adopted"), (long long)json_int(root, "restored"),
 	       (long long)json_int(root, "removed"));
+	if (*json_text(root, "restart_needed"))
+		printf("not in force until the next start: %s\n\n",
+		       json_text(root, "restart_needed"));
 	show_interfaces(json_object_get(root, "interfaces"));
 }
 
@@ -75,7 +78,7 @@ int cmd_reload(const struct cli_args *args)
 	       (long long)json_int(answer.root, "changed"),
 	       (long long)json_int(answer.root, "removed"));
 	if (*restart)
-		printf("takes effect at the next start: %s\n", restart);
+		printf("not in force until the next start: %s\n", restart);
 	return CLI_DONE;
 }
 
