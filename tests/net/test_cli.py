@@ -329,7 +329,10 @@ def check_exit_codes(bench):
         (USAGE, "is not a session id", ["session", "close", "../status"]),
         (USAGE, "is no interface's name", ["attach", "../../reload"]),
         (USAGE, "is no interface's name", ["detach", "eth0/../lo"]),
-        (FAILED, "code must be", ["session", "close", bench.id, "--code", "2"]),
+        (USAGE, "--code must be", ["session", "close", bench.id, "--code", "2"]),
+        (USAGE, "is not a session id", ["stream", "list", "--session", "1"]),
+        (USAGE, "--sub names a user", ["token", "mint", "--jwt", "HS256", "--key", "/nonexistent",
+                                       "--sub", ""]),
         (FAILED, "no endpoint is named nobody", ["session", "list", "--endpoint", "nobody"]),
         (FAILED, "no living session", ["stream", "list", "--session", "00010001"]),
         (USAGE, "PORT, ADDRESS:PORT or [v6]:PORT", ["shield", "on", "https"]),
@@ -348,6 +351,43 @@ def check_exit_codes(bench):
                done.err)
         expect(done.err.startswith("packgate: ") and done.err.count("\n") == 1,
                "not one sentence: %r", done.err)
+
+
+def check_key_arguments(bench):
+    """A key that is none is told from a file that is not there, and never shown."""
+    agent, mistyped = bench.agent, "abc123" * 10 + "d"
+    path = agent.path("mistyped")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(mistyped + "\n")
+    server = ["10.77.0.1:4000", "--client-id", "1", "--server-id", "1"]
+    rows = [
+        (USAGE, "has 61 characters and is no file", ["--server-key", mistyped]),
+        (USAGE, "has 64 characters, not all of them hex digits", ["--server-key", mistyped + "xyz"]),
+        (USAGE, "has 300 characters", ["--server-key", "a" * 300]),
+        (USAGE, "is empty", ["--server-key", ""]),
+        (USAGE, "has 11 characters, not all", ["--server-key", "nonexistent"]),
+        (FAILED, "No such file", ["--server-key", "./nonexistent"]),
+        (FAILED, "what is in %s has 61 characters" % path, ["--server-key", path]),
+        (FAILED, "Is a directory", ["--server-key", "/"]),
+        (USAGE, "has 61 characters", ["--secret-file", mistyped, "--state", agent.path("state-of")]),
+        (FAILED, "has 61 characters", ["--secret-file", path, "--state", agent.path("state-of")])]
+    for verb in ("connect", "perf"):
+        for code, sentence, words in rows:
+            target = server[:1] if "--server-key" in words else server
+            refused_key(agent, code, sentence, mistyped, verb, *target, *words)
+    refused_key(agent, USAGE, "has 61 characters", mistyped, "ping", *server, "--secret", mistyped)
+    refused_key(agent, FAILED, "has 61 characters", mistyped, "ping", *server, "--secret-file", path)
+    words = add_words(fresh_row(bench, secret=None))
+    refused_key(agent, FAILED, "has 61 characters", mistyped, "session", "add", *words,
+                "--secret-file", path)
+
+
+def refused_key(agent, code, sentence, mistyped, *words):
+    done = agent.cli(*words)
+    expect_equal(done.code, code, "packgate %s: %s" % (" ".join(words), done.err))
+    expect(sentence in done.err and "64 hex digits" in done.err or "directory" in done.err,
+           "packgate %s: %r is not in %r", " ".join(words), sentence, done.err)
+    expect(mistyped not in done.err and not done.out, "it shows the key: %r", done.err)
 
 
 def check_unreachable(bench):
@@ -497,13 +537,17 @@ def check_session_refusals(bench):
             (USAGE, "--server-id must be", {"server_id": "0x"}),
             (USAGE, "--server-id must be", {"server_id": "-1"}),
             (USAGE, "--peer is missing", {"peer": None}),
-            (FAILED, "10.77.0.2", {"peer": "10.77.0.2"}),
-            (FAILED, "names are not resolved", {"peer": "localhost:4"}),
+            (USAGE, "10.77.0.2", {"peer": "10.77.0.2"}),
+            (USAGE, "names are not resolved", {"peer": "localhost:4"}),
+            (USAGE, "--peer: ", {"peer": "10.77.0.2:0"}),
+            (FAILED, "address family", {"peer": "[fd77::9]:4"}),
+            (FAILED, "one host and port", {"peer": "224.0.0.1:4"}),
             (USAGE, "--secret-file or by --secret", {"secret": None}),
-            (USAGE, "64 hex digits", {"secret": "00"}),
-            (USAGE, "64 hex digits", {"secret": "g" * 64}),
-            (USAGE, "64 hex digits", {"secret": "0" * 65}),
-            (FAILED, "chacha20-poly1305 or aes-256-gcm", {"aead": "aes-128-gcm"}),
+            (USAGE, "64 hex digits; this one has 2 characters;", {"secret": "00"}),
+            (USAGE, "has 64 characters, not all of them hex digits", {"secret": "g" * 64}),
+            (USAGE, "has 65 characters", {"secret": "0" * 65}),
+            (USAGE, "is empty", {"secret": ""}),
+            (USAGE, "chacha20-poly1305 or aes-256-gcm", {"aead": "aes-128-gcm"}),
             (USAGE, "--expires must be", {"expires": "soon"}))
     for code, sentence, change in rows:
         done = agent.cli("session", "add", *add_words(fresh_row(bench, **change)))
@@ -1121,7 +1165,7 @@ def check_dotted_name(bench):
 
 
 CHECKS = (check_documented_keys, check_json_is_the_api, check_tables, check_exit_codes,
-          check_unreachable, check_help, check_lost_output, check_interrupt, check_narrow_terminal,
+          check_key_arguments, check_unreachable, check_help, check_lost_output, check_interrupt, check_narrow_terminal,
           check_session_add, check_session_refusals, check_all_or_nothing, check_malformed_requests,
           check_hostile_clients, check_attach, check_reload,
           check_reload_names_the_rest, check_follow, check_follow_limit,

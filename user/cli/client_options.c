@@ -13,18 +13,12 @@
 #include "client_options.h"
 #include "peer.h"
 
-/* A whole small file without its last line end. */
-static int read_text(const char *verb, const char *path, char *text, size_t room)
+/* A whole small file without its last line end; opened < 0 is stdin. */
+static int read_opened(const char *verb, const char *path, int opened, char *text, size_t room)
 {
-	PG_CLOSE int opened = -1;
 	size_t used = 0;
 	ssize_t n;
 
-	if (strcmp(path, "-")) {
-		opened = open(path, O_RDONLY | O_CLOEXEC);
-		if (opened < 0)
-			return cli_fail(CLI_FAILED, "%s: open %s: %s", verb, path, strerror(errno));
-	}
 	while ((n = read(opened < 0 ? STDIN_FILENO : opened, text + used, room - used)) > 0) {
 		used += (size_t)n;
 		if (used == room)
@@ -39,19 +33,58 @@ static int read_text(const char *verb, const char *path, char *text, size_t room
 	return CLI_DONE;
 }
 
+static int read_text(const char *verb, const char *path, char *text, size_t room)
+{
+	PG_CLOSE int opened = -1;
+
+	if (strcmp(path, "-")) {
+		opened = open(path, O_RDONLY | O_CLOEXEC);
+		if (opened < 0)
+			return cli_fail(CLI_FAILED, "%s: open %s: %s", verb, path, strerror(errno));
+	}
+	return read_opened(verb, path, opened, text, room);
+}
+
+/*
+ * What is neither a key nor a file that opens. A secret that was mistyped is not shown: only a word
+ * that has something of a path is.
+ */
+static int refuse_key(const char *verb, const char *name, const char *given)
+{
+	char explained[PEER_KEY_WHY];
+	int err = errno;
+
+	if (strpbrk(given, "/.") || (err != ENOENT && err != ENAMETOOLONG))
+		return cli_fail(CLI_FAILED,
+				"%s: --%s: open %s: %s; it takes a key of 64 hex digits, or the "
+				"file that holds one",
+				verb, name, given, strerror(err));
+	return cli_fail(CLI_USAGE,
+			"%s: --%s takes a key of 64 hex digits, or the file that holds one: what "
+			"is given %s and is no file",
+			verb, name, peer_explain_secret(given, explained));
+}
+
 /* Hex digits as they are, or the file that holds them. */
 static int read_key(const char *verb, const char *name, const char *given, uint8_t key[32])
 {
-	char text[256];
+	char text[256], explained[PEER_KEY_WHY];
+	PG_CLOSE int opened = -1;
 	int rc;
 
 	if (peer_parse_secret(given, key))
 		return CLI_DONE;
-	if (strlen(given) == 64 && strspn(given, "0123456789abcdefABCDEF") > 8)
-		return cli_fail(CLI_USAGE, "%s: --%s must be 64 hex digits or a file", verb, name);
-	rc = read_text(verb, given, text, sizeof(text));
+	if (strcmp(given, "-")) {
+		opened = open(given, O_RDONLY | O_CLOEXEC);
+		if (opened < 0)
+			return refuse_key(verb, name, given);
+	}
+	rc = read_opened(verb, given, opened, text, sizeof(text));
 	if (!rc && !peer_parse_secret(text, key))
-		rc = cli_fail(CLI_FAILED, "%s: %s does not hold 64 hex digits", verb, given);
+		rc = cli_fail(CLI_FAILED,
+			      "%s: --%s takes a key of 64 hex digits, or the file that holds one: "
+			      "what is in %s %s",
+			      verb, name, given, peer_explain_secret(text, explained));
 	OPENSSL_cleanse(text, sizeof(text));
 	return rc;
 }

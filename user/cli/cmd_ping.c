@@ -129,7 +129,7 @@ static int read_file(const char *path, char *text, size_t room)
 static int read_secret(const struct cli_args *args, uint8_t secret[PG_SECRET_BYTES])
 {
 	const char *given = cli_option(args, "secret"), *path = cli_option(args, "secret-file");
-	char text[2 * SECRET_DIGITS] = "";
+	char text[2 * SECRET_DIGITS] = "", explained[PEER_KEY_WHY];
 	int rc = CLI_DONE;
 
 	if (!given == !path)
@@ -138,7 +138,8 @@ static int read_secret(const struct cli_args *args, uint8_t secret[PG_SECRET_BYT
 		rc = read_file(path, text, sizeof(text));
 	if (!rc && !peer_parse_secret(path ? text : given, secret))
 		rc = cli_fail(path ? CLI_FAILED : CLI_USAGE,
-			      "ping: the secret must be 64 hex digits");
+			      "ping: the secret must be 64 hex digits; this one %s",
+			      peer_explain_secret(path ? text : given, explained));
 	OPENSSL_cleanse(text, sizeof(text));
 	return rc;
 }

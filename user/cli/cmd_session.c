@@ -44,12 +44,12 @@ int cmd_session_list(const struct cli_args *args)
 
 #define ID_DIGITS 8
 
-static bool is_id(const char *text)
+bool session_is_id(const char *text)
 {
 	return strlen(text) == ID_DIGITS && strspn(text, "0123456789abcdefABCDEF") == ID_DIGITS;
 }
 
-static int refuse_id(const char *verb, const char *text)
+int session_refuse_id(const char *verb, const char *text)
 {
 	return cli_fail(CLI_USAGE,
 			"%s: \"%s\" is not a session id: 8 hex digits, as `packgate session list` "
@@ -90,13 +90,18 @@ int cmd_session_show(const struct cli_args *args)
 	char path[64];
 	int rc;
 
-	if (!is_id(id))
-		return refuse_id("session show", id);
+	if (!session_is_id(id))
+		return session_refuse_id("session show", id);
 	snprintf(path, sizeof(path), "/v1/sessions/%s", id);
 	rc = request_show("session show", path, &answer);
 	if (!rc && !cli.json)
 		show_session(answer.root);
 	return rc;
+}
+
+static bool is_code(const char *text)
+{
+	return !strcmp(text, "normal") || !strcmp(text, "error") || !strcmp(text, "expired");
 }
 
 int cmd_session_close(const struct cli_args *args)
@@ -108,8 +113,13 @@ int cmd_session_close(const struct cli_args *args)
 	char path[256];
 	int rc;
 
-	if (!is_id(id))
-		return refuse_id("session close", id);
+	if (!session_is_id(id))
+		return session_refuse_id("session close", id);
+	if (code && !is_code(code))
+		return cli_fail(CLI_USAGE,
+				"session close: --code must be normal, error or expired, not "
+				"\"%s\"",
+				code);
 	snprintf(path, sizeof(path), "/v1/sessions/%s?code=%s", id, word ? word : "");
 	request.path = path;
 	rc = request_send("session close", &request, &answer);

@@ -5,8 +5,11 @@
 
 #include <openssl/crypto.h>
 
+#include "aead.h"
+#include "address.h"
 #include "commands.h"
 #include "output.h"
+#include "peer.h"
 #include "request.h"
 
 #define SECRET_DIGITS 64
@@ -54,7 +57,7 @@ static int read_secret(const struct cli_args *args, char secret[SECRET_DIGITS + 
 	PG_CLEANUP(secret_text_done) struct secret_text text = { 0 };
 	const char *given = cli_option(args, "secret");
 	const char *path = cli_option(args, "secret-file");
-	size_t length;
+	char explained[PEER_KEY_WHY];
 	int rc;
 
 	if (!given == !path)
@@ -64,14 +67,16 @@ static int read_secret(const struct cli_args *args, char secret[SECRET_DIGITS + 
 		rc = read_all(path, 2 * SECRET_DIGITS, &text);
 		if (rc)
 			return rc;
+		while (text.count && strchr(" \t\r\n", text.bytes[text.count - 1]))
+			text.bytes[--text.count] = 0;
 		given = text.bytes;
 	}
-	length = strcspn(given, " \t\r\n");
-	if (length != SECRET_DIGITS || given[length + strspn(given + length, " \t\r\n")] ||
+	if (strlen(given) != SECRET_DIGITS ||
 	    strspn(given, "0123456789abcdefABCDEF") < SECRET_DIGITS)
 		return cli_fail(path ? CLI_FAILED : CLI_USAGE,
-				"session add: the secret must be 64 hex digits; "
-				"`packgate keygen --secret` makes one");
+				"session add: the secret must be 64 hex digits; this one %s; "
+				"`packgate keygen --secret` makes one",
+				peer_explain_secret(given, explained));
 	memcpy(secret, given, SECRET_DIGITS);
 	secret[SECRET_DIGITS] = 0;
 	return CLI_DONE;
@@ -104,6 +109,31 @@ static int read_text(const struct cli_args *args, const char *name, bool needed,
 	return CLI_DONE;
 }
 
+/* Words that are wrong whatever the agent knows are the caller's to mend. */
+static int read_peer(const struct cli_args *args, json_t *root)
+{
+	const char *text = cli_option(args, "peer");
+	struct pg_error error;
+	struct pg_peer peer;
+
+	if (text && pg_address_parse_peer(text, &peer, &error))
+		return cli_fail(CLI_USAGE, "session add: --peer: %s", error.text);
+	return read_text(args, "peer", true, root);
+}
+
+static int read_aead(const struct cli_args *args, json_t *root)
+{
+	const char *text = cli_option(args, "aead");
+	enum pg_aead_algorithm algorithm;
+
+	if (text && pg_aead_algorithm_parse(text, &algorithm))
+		return cli_fail(CLI_USAGE,
+				"session add: --aead must be chacha20-poly1305 or aes-256-gcm, not "
+				"\"%s\"",
+				text);
+	return read_text(args, "aead", false, root);
+}
+
 static int build_session(const struct cli_args *args, json_t *root)
 {
 	char secret[SECRET_DIGITS + 1];
@@ -115,9 +145,9 @@ static int build_session(const struct cli_args *args, json_t *root)
 	if (!rc)
 		rc = read_number(args, "server-id", 65535, root, "server_id");
 	if (!rc)
-		rc = read_text(args, "peer", true, root);
+		rc = read_peer(args, root);
 	if (!rc)
-		rc = read_text(args, "aead", false, root);
+		rc = read_aead(args, root);
 	if (!rc && cli_option(args, "expires"))
 		rc = read_number(args, "expires", UINT32_MAX, root, "expires");
 	if (!rc)

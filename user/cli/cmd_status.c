@@ -123,6 +123,8 @@ int cmd_stream_list(const struct cli_args *args)
 	size_t i;
 	int rc;
 
+	if (session && !session_is_id(session))
+		return session_refuse_id("stream list", session);
 	snprintf(path, sizeof(path), "/v1/streams%s%s", session ? "?session=" : "", value);
 	rc = request_show("stream list", path, &answer);
 	if (rc || cli.json)

@@ -71,6 +71,9 @@ int cmd_token_mint(const struct cli_args *args)
 	int rc;
 
 	rc = algorithm_option(args, &kind);
+	if (!rc && claims.sub && (!*claims.sub || strlen(claims.sub) >= PG_USER_MAX))
+		rc = cli_fail(CLI_USAGE, "token mint: --sub names a user in 1 to %d characters",
+			      PG_USER_MAX - 1);
 	if (!rc && (kind == PG_TOKEN_NONE || !key || !claims.sub))
 		rc = cli_fail(CLI_USAGE, "token mint: --jwt, --key and --sub are needed");
 	if (!rc)

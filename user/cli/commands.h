@@ -35,6 +35,10 @@ int cmd_perf(const struct cli_args *args);
 int cmd_ping(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 
+/* Whether a word can be a session's id; says that it is not, and returns CLI_USAGE. */
+bool session_is_id(const char *text);
+int session_refuse_id(const char *verb, const char *text);
+
 /* `listeners --explain`; each may be NULL. */
 int cmd_listeners_explain(const char *netns, const char *port);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -64,6 +65,17 @@ bool peer_parse_secret(const char *text, uint8_t ret_secret[PG_SECRET_BYTES])
 	memcpy(ret_secret, secret, sizeof(secret));
 	OPENSSL_cleanse(secret, sizeof(secret));
 	return true;
+}
+
+const char *peer_explain_secret(const char *text, char why[PEER_KEY_WHY])
+{
+	size_t length = strlen(text), good = strspn(text, "0123456789abcdefABCDEF");
+
+	if (!length)
+		return "is empty";
+	snprintf(why, PEER_KEY_WHY, "has %zu character%s%s", length, length == 1 ? "" : "s",
+		 good < length ? ", not all of them hex digits" : "");
+	return why;
 }
 
 /* --- sealing and opening -------------------------------------------------------------------- */

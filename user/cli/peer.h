@@ -85,5 +85,12 @@ int peer_open(struct peer *peer, uint8_t *datagram, uint32_t bytes,
 
 /* 64 hex digits, nothing else, to a secret; false if text is anything else. */
 bool peer_parse_secret(const char *text, uint8_t ret_secret[PG_SECRET_BYTES]);
+#define PEER_KEY_WHY 80
+
+/*
+ * What is wrong with a key or secret that peer_parse_secret refuses, without showing it: "has 63
+ * characters" and the like, behind "... of 64 hex digits ".
+ */
+const char *peer_explain_secret(const char *text, char why[PEER_KEY_WHY]);
 
 #endif
