@@ -25,11 +25,12 @@ import time
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+import witness
 from lab import (HOST_IPV4, PINS, ROOT, SERVER_IPV4, Done, Lab, attach_xdp_pass, binary, bpf,
                  build_directory, in_namespace, require_root, run, wait_until)
 from lab_report import Report, expect, expect_equal
-from lab_session import Sessions, configuration, endpoint, open_stream
-from lab_wire import Wire
+from lab_session import Sessions, configuration, echo, endpoint, open_stream
+from lab_wire import Peer, Wire
 
 DOC = os.path.join(ROOT, "docs", "control-api.md")
 GAME, COUNTED = endpoint("game", 4000), endpoint("news", 4001, guard="off", policy="monotonic")
@@ -525,6 +526,31 @@ def check_session_add(bench):
     hexadecimal = fresh_row(bench)
     hexadecimal["server_id"] = hex(hexadecimal["server_id"])
     agent.cli_ok("session", "add", *add_words(hexadecimal))
+
+
+def check_add_again(bench):
+    """The ids of a session that its client ends can be added at once, while its slot lingers: done,
+    or the slot is still held; and a session that was refused left nothing behind."""
+    agent, added, held = bench.agent, 0, 0
+    peer = bench.sessions.new(GAME)
+    for _ in range(60):
+        peer.send(peer.session.goaway(0))
+        row = fresh_row(bench, client_id=peer.session.client, server_id=peer.session.server,
+                        peer="%s:%d" % (peer.source, peer.sport))
+        while True:
+            status, text = ask(agent, "POST", "/v1/sessions", [row])
+            if status == 200:
+                break
+            expect(status == 409 and "is held by session" in text, "%d %s", status, text)
+            held += 1
+        added += 1
+        session = witness.Session(bytes.fromhex(row["secret"]), peer.session.client,
+                                  peer.session.server, 1, True)
+        peer = Peer(bench.wire, session, peer.source, peer.sport, peer.target, peer.dport)
+        if not added % 20:
+            echo(peer, b"the new session")
+    print("# added %d times, %d times too early" % (added, held), flush=True)
+    agent.cli_ok("session", "close", "%04x%04x" % (peer.session.client, peer.session.server))
 
 
 def check_session_refusals(bench):
@@ -1166,7 +1192,8 @@ def check_dotted_name(bench):
 
 CHECKS = (check_documented_keys, check_json_is_the_api, check_tables, check_exit_codes,
           check_key_arguments, check_unreachable, check_help, check_lost_output, check_interrupt, check_narrow_terminal,
-          check_session_add, check_session_refusals, check_all_or_nothing, check_malformed_requests,
+          check_session_add, check_add_again, check_session_refusals, check_all_or_nothing,
+          check_malformed_requests,
           check_hostile_clients, check_attach, check_reload,
           check_reload_names_the_rest, check_follow, check_follow_limit,
           check_drop_counts, check_metrics, check_metrics_as_text, check_health, check_keygen,

@@ -15,7 +15,7 @@ import lab_app
 from lab import Lab, require_root, wait_until
 from lab_app import App
 from lab_report import Report, expect, expect_equal
-from lab_session import Sessions, configuration, endpoint
+from lab_session import Sessions, configuration, endpoint, open_stream
 from lab_wire import Wire
 from witness import ACK, DATA
 
@@ -94,17 +94,19 @@ def check_requests(bench):
     """A session that moves is there for who asks for it, and can be closed. It moves to the first
     worker, which says what it has before the second is asked."""
     before = bench.moved()
-    for verb in ("show", "list", "close"):
+    for group, verb in (("session", "show"), ("session", "list"), ("stream", "list"),
+                        ("session", "close")):
         for _ in range(16):
             peer = bench.sessions.new(ECHO, low=5)
             name = "%04x%04x" % (peer.session.client, peer.session.server)
+            open_stream(peer)
             bench.agent.slow(SLOW_MS)
             peer.send(peer.session.data(b"first"))
             wait_until(bench.slowed, 2, "the old owner to be held up")
-            done = bench.agent.cli("session", verb, *([] if verb == "list" else [name]))
-            expect(done.code == 0, "session %s: %s", verb, done.err.strip())
+            done = bench.agent.cli(group, verb, *([] if verb == "list" else [name]))
+            expect(done.code == 0, "%s %s: %s", group, verb, done.err.strip())
             if verb == "list":
-                expect(name in done.out, "session list has no %s", name)
+                expect_equal(done.out.count(name), 1, "times that %s list has it" % group)
             if bench.moved() > before:
                 break
         expect(bench.moved() > before, "no session moved")

@@ -21,8 +21,26 @@
 /* What one row becomes, made and checked before anything is changed. Holds secrets. */
 struct provision {
 	struct pg_session_add add;
+	struct pg_message *message; /* room to hand it over */
+	uint8_t owner;		    /* whose its slot is, which is claimed */
 	struct pg_store_session stored;
 };
+
+static int refuse_held(struct pg_agent *agent, uint32_t session, struct pg_error *error)
+{
+	uint32_t slot = pg_table_slot(agent->table, session);
+	uint32_t holder = agent->maps->sessions[slot].id;
+
+	if (!holder)
+		return pg_error_set(error, -EEXIST,
+				    "session %08x: its slot %u is being taken by another session; "
+				    "choose another server id",
+				    session, slot);
+	return pg_error_set(error, -EEXIST,
+			    "session %08x: its slot %u is held by session %08x; choose another "
+			    "server id",
+			    session, slot, holder);
+}
 
 static int check_row(struct pg_agent *agent, const struct pg_session_request *row,
 		     uint32_t *ret_endpoint, struct pg_error *error)
@@ -55,10 +73,7 @@ static int check_row(struct pg_agent *agent, const struct pg_session_request *ro
 		return pg_error_set(error, -EINVAL, "session %08x: there is no AEAD %u", session,
 				    row->aead);
 	if (line->id && line->state != PG_SESSION_CLOSE)
-		return pg_error_set(error, -EEXIST,
-				    "session %08x: its slot %u is held by session "
-				    "%08x; choose another server id",
-				    session, slot, line->id);
+		return refuse_held(agent, session, error);
 	*ret_endpoint = index;
 	return 0;
 }
@@ -83,6 +98,11 @@ static int fill_entry(struct pg_agent *agent, const struct pg_session_request *r
 	made->add.guard = agent->endpoints[endpoint].config.guard;
 	made->add.roams = agent->endpoints[endpoint].config.roaming;
 	made->add.send_bound = PG_FIRST_BLOCK + 1;
+	made->add.claimed = true;
+	made->owner = PG_OWNER_NONE;
+	made->message = pg_message_new(PG_MESSAGE_ADD, &made->add, sizeof(made->add));
+	if (!made->message)
+		return -ENOMEM;
 	return pg_keys_derive(row->secret, sizeof(row->secret), &made->add.keys);
 }
 
@@ -175,36 +195,87 @@ static int store_rows(struct pg_agent *agent, struct provision *made, size_t cou
 	return err;
 }
 
-/* The worker that owns a slot, or the one a new session starts with. */
-static struct pg_worker *worker_for(struct pg_agent *agent, uint32_t slot)
+/* Asks the owner of a slot for it, where a closed session may linger. As pg_worker_claim. */
+static int ask_for_slot(struct pg_agent *agent, uint32_t slot, uint8_t owner)
 {
-	uint8_t owner = atomic_load(&agent->table->owners[slot]);
+	struct pg_message *message = pg_message_new(PG_MESSAGE_CLAIM, NULL, 0);
+	struct pg_waiter waiter;
 
-	return agent->workers[owner < agent->worker_count ? owner : slot % agent->worker_count];
+	if (!message)
+		return -ENOMEM;
+	message->slot = slot;
+	pg_waiter_init(&waiter);
+	pg_waiter_add(&waiter);
+	message->waiter = &waiter;
+	pg_inbox_post(pg_worker_inbox(agent->workers[owner]), message);
+	return pg_waiter_wait(&waiter);
+}
+
+/* Makes a slot a worker's, so that no handshake takes it. -EEXIST if a session has it. */
+static int claim_slot(struct pg_agent *agent, uint32_t slot, uint8_t *ret_owner)
+{
+	int err;
+
+	do {
+		uint8_t owner = PG_OWNER_NONE, first = slot % agent->worker_count;
+
+		if (atomic_compare_exchange_strong(&agent->table->owners[slot], &owner, first)) {
+			*ret_owner = first;
+			return 0;
+		}
+		err = ask_for_slot(agent, slot, owner);
+		if (!err)
+			*ret_owner = owner;
+		if (err == -EAGAIN)
+			pg_store_flush(agent->store);
+	} while (err == -ESTALE || err == -EAGAIN);
+	return err;
+}
+
+/* Before anything is stored: what is stored is added. */
+static int claim_slots(struct pg_agent *agent, struct provision *made, size_t count,
+		       size_t *ret_failed, struct pg_error *error)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < count && !err; i++) {
+		err = claim_slot(agent, made[i].add.entry->slot, &made[i].owner);
+		if (!err)
+			continue;
+		*ret_failed = i;
+		if (err == -EEXIST)
+			refuse_held(agent, made[i].add.entry->id, error);
+		else
+			pg_error_set(error, err, "claiming the slot of session %08x: %s",
+				     made[i].add.entry->id, strerror(-err));
+	}
+	return err;
+}
+
+static void give_slots_back(struct pg_agent *agent, const struct provision *made, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (made[i].owner != PG_OWNER_NONE)
+			atomic_store(&agent->table->owners[made[i].add.entry->slot], PG_OWNER_NONE);
 }
 
 static int post_rows(struct pg_agent *agent, struct provision *made, size_t count)
 {
 	struct pg_waiter waiter;
-	int err = 0;
 
 	pg_waiter_init(&waiter);
 	for (size_t i = 0; i < count; i++) {
-		struct pg_message *message;
+		struct pg_message *message = made[i].message;
 
-		message = pg_message_new(PG_MESSAGE_ADD, &made[i].add, sizeof(made[i].add));
-		if (!message) {
-			err = -ENOMEM;
-			break;
-		}
+		memcpy(message->data, &made[i].add, sizeof(made[i].add));
 		message->waiter = &waiter;
 		pg_waiter_add(&waiter);
-		pg_inbox_post(pg_worker_inbox(worker_for(agent, made[i].add.entry->slot)), message);
-		made[i].add.entry = NULL; /* the worker's now */
+		pg_inbox_post(pg_worker_inbox(agent->workers[made[i].owner]), message);
+		/* the worker's now */
+		made[i].message = NULL;
+		made[i].add.entry = NULL;
 	}
-	if (err)
-		pg_waiter_wait(&waiter);
-	return err ? err : pg_waiter_wait(&waiter);
+	return pg_waiter_wait(&waiter);
 }
 
 static int add_locked(struct pg_agent *agent, const struct pg_session_request *rows, size_t count,
@@ -216,16 +287,29 @@ static int add_locked(struct pg_agent *agent, const struct pg_session_request *r
 	err = prepare(agent, rows, count, made, ret_failed, error);
 	if (!err)
 		err = check_slots(made, count, ret_failed, error);
-	if (!err)
-		err = store_rows(agent, made, count, ret_failed, error);
 	if (err)
 		return err;
+	err = claim_slots(agent, made, count, ret_failed, error);
+	if (!err)
+		err = store_rows(agent, made, count, ret_failed, error);
+	if (err) {
+		give_slots_back(agent, made, count);
+		return err;
+	}
 	for (size_t i = 0; i < count; i++)
 		ret_handles[i] = made[i].add.handle;
 	err = post_rows(agent, made, count);
 	return err ? pg_error_set(error, err, "handing the sessions to the workers: %s",
 				  strerror(-err))
 		   : 0;
+}
+
+static void free_provision(struct provision *made)
+{
+	free(made->add.entry);
+	if (made->message)
+		OPENSSL_cleanse(made->message->data, made->message->bytes);
+	free(made->message);
 }
 
 int pg_agent_session_add(struct pg_agent *agent, const struct pg_session_request *rows,
@@ -246,7 +330,7 @@ int pg_agent_session_add(struct pg_agent *agent, const struct pg_session_request
 	err = add_locked(agent, rows, count, made, ret_handles, ret_failed, error);
 	pg_agent_unlock(agent);
 	for (size_t i = 0; i < count; i++)
-		free(made[i].add.entry);
+		free_provision(&made[i]);
 	OPENSSL_cleanse(made, count * sizeof(*made));
 	free(made);
 	return err;
@@ -350,26 +434,22 @@ static bool lives(const struct pg_agent *agent, uint32_t slot)
 }
 
 /*
- * One worker is asked after the other: a session that moved meanwhile was listed by both, or by
- * neither. `count` is how many rows there were before.
+ * One worker is asked after the other: a session that moves meanwhile is there at both, and listed
+ * once, or at neither, and asked for by itself.
  */
-static void list_moved(struct pg_agent *agent, uint32_t first, uint32_t last, size_t count,
+static void list_slots(struct pg_agent *agent, uint32_t first, uint32_t last,
 		       struct pg_session_rows *rows)
 {
 	bool listed[LIST_SLOTS] = { false };
-	size_t kept = count;
 
-	for (size_t i = count; i < rows->count; i++) {
-		uint32_t slot = pg_table_slot(agent->table, rows->rows[i].session);
-
-		if (!listed[slot - first])
-			rows->rows[kept++] = rows->rows[i];
-		listed[slot - first] = true;
-	}
-	rows->count = kept;
+	rows->listed = listed;
+	rows->listed_from = first;
+	for (uint32_t i = 0; i < agent->worker_count; i++)
+		pg_worker_list(agent->workers[i], first, last, rows);
 	for (uint32_t slot = first; slot < last; slot++)
 		if (!listed[slot - first] && lives(agent, slot))
 			list_slot(agent, slot, rows);
+	rows->listed = NULL;
 }
 
 static void list_all(struct pg_agent *agent, struct pg_session_rows *rows)
@@ -377,15 +457,8 @@ static void list_all(struct pg_agent *agent, struct pg_session_rows *rows)
 	uint32_t last = agent->table->slots;
 
 	pg_agent_lock(agent);
-	for (uint32_t slot = 0; slot < last; slot += LIST_SLOTS) {
-		uint32_t end = last - slot < LIST_SLOTS ? last : slot + LIST_SLOTS;
-		size_t count = rows->count;
-
-		for (uint32_t i = 0; i < agent->worker_count; i++)
-			pg_worker_list(agent->workers[i], slot, end, rows);
-		if (!rows->want_streams)
-			list_moved(agent, slot, end, count, rows);
-	}
+	for (uint32_t slot = 0; slot < last; slot += LIST_SLOTS)
+		list_slots(agent, slot, last - slot < LIST_SLOTS ? last : slot + LIST_SLOTS, rows);
 	pg_agent_unlock(agent);
 }
 
@@ -532,7 +605,8 @@ static void hand_to_worker(struct pg_agent *agent, const struct pg_session_add *
 		free(add->entry);
 		return;
 	}
-	pg_inbox_post(pg_worker_inbox(worker_for(agent, add->entry->slot)), message);
+	pg_inbox_post(pg_worker_inbox(agent->workers[add->entry->slot % agent->worker_count]),
+		      message);
 }
 
 static int restore_row(void *context, const struct pg_store_session *row)

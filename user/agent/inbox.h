@@ -29,6 +29,7 @@ int pg_waiter_wait(struct pg_waiter *waiter);
 enum pg_message_kind {
 	PG_MESSAGE_FRAME, /* a datagram of a session this worker owns */
 	PG_MESSAGE_ADOPT, /* a session handed over by another worker */
+	PG_MESSAGE_CLAIM, /* keep a slot for a session to come, if a closed one lingers there */
 	PG_MESSAGE_ADD,	  /* a new session, or one restored at start */
 	PG_MESSAGE_CLOSE, /* end a session */
 	PG_MESSAGE_END,	  /* end many: those of an endpoint, or that do not fit theirs */
@@ -68,6 +69,7 @@ struct pg_message {
 			uint64_t handle; /* 0 = whatever has the session id */
 			uint8_t code;
 		} close;
+		uint32_t slot; /* of CLAIM */
 		const struct pg_end_request *end;
 		const struct pg_view *view;
 		struct pg_tcp_plan *plan;

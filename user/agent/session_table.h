@@ -42,6 +42,7 @@ struct pg_entry {
 	bool seen;	/* an authenticated frame has come */
 	bool touched;
 	bool stalled;	/* in the worker's list of these */
+	bool unremoved; /* closed, and its row waits for room in the store's queue */
 	bool forwarded; /* an authenticated frame came through another worker */
 	uint8_t forwarder;
 	char user[]; /* whom the token of its handshake named, "" = nobody */
@@ -111,6 +112,7 @@ struct pg_session_add {
 	uint8_t aead, policy;
 	bool guard, roams;
 	bool half_open; /* OPEN, not READY */
+	bool claimed;	/* the slot is this worker's already, and empty */
 	bool adopt;	/* line, window and streams are in the maps already */
 	bool saved;	/* window and opened below are what a clean stop left */
 	uint32_t highest;

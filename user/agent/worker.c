@@ -89,6 +89,9 @@ static bool handle(struct pg_worker *worker, struct pg_message *message, int *re
 	case PG_MESSAGE_ADOPT:
 		*ret_result = pg_worker_adopt(worker, message->entry);
 		break;
+	case PG_MESSAGE_CLAIM:
+		*ret_result = pg_worker_claim(worker, message->slot);
+		break;
 	case PG_MESSAGE_ADD:
 		*ret_result = take_add(worker, message);
 		break;

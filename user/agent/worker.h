@@ -56,6 +56,9 @@ struct pg_session_rows {
 	struct pg_stream_status *streams;
 	size_t stream_count, stream_capacity;
 	bool want_streams;
+	/* by slot from listed_from on: was listed, and is not again; NULL = nothing was */
+	bool *listed;
+	uint32_t listed_from;
 };
 
 void pg_worker_list(struct pg_worker *worker, uint32_t first, uint32_t last,

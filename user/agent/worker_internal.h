@@ -128,6 +128,12 @@ extern const struct pg_engine_ops pg_worker_engine_ops;
 
 /* Message handlers; each returns what the waiter is told. */
 int pg_worker_add(struct pg_worker *worker, const struct pg_session_add *add);
+/*
+ * The slot stays this worker's, empty: 0; -EEXIST if a session lives there, -ESTALE if the slot is
+ * not (any more) this worker's, -EAGAIN if the store's queue has no room for the end of the old
+ * one.
+ */
+int pg_worker_claim(struct pg_worker *worker, uint32_t slot);
 int pg_worker_adopt(struct pg_worker *worker, struct pg_entry *entry);
 int pg_worker_close(struct pg_worker *worker, uint32_t session, uint64_t handle, uint8_t code);
 void pg_worker_app_record(struct pg_worker *worker, const struct pg_message *message);

@@ -13,6 +13,8 @@
 #include "cleanup.h"
 #include "worker_internal.h"
 
+#define REMOVE_RETRY_MS 100
+
 #define SEND_BLOCK 4096 /* packIds of one reservation at most, PROTOCOL section 2 */
 
 static struct pg_worker *worker_of(struct pg_engine *engine)
@@ -488,15 +490,25 @@ void pg_worker_resume_stalled(struct pg_worker *worker)
 	}
 }
 
-/* Frees the slot of a closed session. */
-static void forget(struct pg_worker *worker, struct pg_entry *entry)
+/* Whether the store has been told of a session's end. */
+static bool row_removed(struct pg_worker *worker, struct pg_entry *entry)
+{
+	if (entry->unremoved)
+		entry->unremoved =
+			pg_store_remove_async(worker->store, PG_HANDLE_STORED(entry->engine.handle),
+					      NULL, NULL) == -EAGAIN;
+	return !entry->unremoved;
+}
+
+/* Empties the slot of a closed session, which is owner's then. */
+static void forget(struct pg_worker *worker, struct pg_entry *entry, uint8_t owner)
 {
 	struct pg_session_table *table = worker->table;
 
 	pg_timer_cancel(&worker->wheel, &entry->timer);
 	pg_table_retract(table, entry->slot);
 	atomic_store(&table->entries[entry->slot], NULL);
-	atomic_store(&table->owners[entry->slot], PG_OWNER_NONE);
+	atomic_store(&table->owners[entry->slot], owner);
 	entry->engine.env = NULL;
 	leave_stalled(worker, entry);
 	if (entry->touched) {
@@ -516,7 +528,7 @@ void pg_worker_forget_half_open(struct pg_worker *worker, struct pg_entry *entry
 		pg_handshake_server_drop(worker->handshakes, entry->place, entry->id);
 	pg_engine_done(&entry->engine);
 	atomic_fetch_sub(&worker->table->sessions, 1);
-	forget(worker, entry);
+	forget(worker, entry, PG_OWNER_NONE);
 }
 
 void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry)
@@ -534,7 +546,8 @@ void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry)
 	op_event(engine, &event);
 	__atomic_store_n(&engine->line->state, PG_SESSION_CLOSE, __ATOMIC_RELEASE);
 	pg_engine_retire(engine);
-	pg_store_remove_async(worker->store, PG_HANDLE_STORED(engine->handle), NULL, NULL);
+	entry->unremoved = true;
+	row_removed(worker, entry);
 	atomic_fetch_sub(&worker->table->sessions, 1);
 	entry->linger_until_ms = worker->env.now_ms + CLOSE_LINGER_MS;
 	pg_worker_rearm(worker, entry);
@@ -543,7 +556,12 @@ void pg_worker_after(struct pg_worker *worker, struct pg_entry *entry)
 void pg_worker_fire(struct pg_worker *worker, struct pg_entry *entry)
 {
 	if (entry->linger_until_ms) {
-		forget(worker, entry);
+		if (row_removed(worker, entry)) {
+			forget(worker, entry, PG_OWNER_NONE);
+			return;
+		}
+		entry->linger_until_ms = worker->env.now_ms + REMOVE_RETRY_MS;
+		pg_worker_rearm(worker, entry);
 		return;
 	}
 	pg_worker_touch(worker, entry);
@@ -615,19 +633,29 @@ static void start_engine(struct pg_worker *worker, const struct pg_session_add *
 	pg_engine_init(&entry->engine, &worker->env, &start);
 }
 
+int pg_worker_claim(struct pg_worker *worker, uint32_t slot)
+{
+	struct pg_entry *entry = pg_worker_entry(worker, slot);
+
+	if (atomic_load(&worker->table->owners[slot]) != worker->index)
+		return -ESTALE;
+	if (!entry || !entry->linger_until_ms)
+		return -EEXIST;
+	if (!row_removed(worker, entry))
+		return -EAGAIN;
+	forget(worker, entry, worker->index);
+	return 0;
+}
+
 int pg_worker_add(struct pg_worker *worker, const struct pg_session_add *add)
 {
 	struct pg_session_table *table = worker->table;
 	struct pg_entry *entry = add->entry;
-	struct pg_entry *old = pg_worker_entry(worker, entry->slot);
 	uint8_t none = PG_OWNER_NONE;
 
-	if (old && !old->linger_until_ms)
-		return -EEXIST;
-	if (old)
-		forget(worker, old);
 	/* another worker's handshake may have taken the slot meanwhile */
-	if (!atomic_compare_exchange_strong(&table->owners[entry->slot], &none, worker->index))
+	if (!add->claimed &&
+	    !atomic_compare_exchange_strong(&table->owners[entry->slot], &none, worker->index))
 		return -EEXIST;
 	start_engine(worker, add);
 	atomic_store(&table->entries[entry->slot], entry);
@@ -871,6 +899,11 @@ void pg_worker_fill_rows(struct pg_worker *worker, uint32_t first, uint32_t last
 
 		if (!entry || entry->linger_until_ms)
 			continue;
+		if (rows->listed) {
+			if (rows->listed[slot - rows->listed_from])
+				continue;
+			rows->listed[slot - rows->listed_from] = true;
+		}
 		if (rows->want_streams) {
 			fill_streams(entry, rows);
 			continue;
