@@ -5,6 +5,7 @@ attach is not confirmed, when the agent cannot start, and when two agents want t
 
 import os
 import socket
+import socket
 import struct
 import sys
 
@@ -295,11 +296,72 @@ def check_detach_maps_only(bench):
     expect(done.code == DONE and "removed the maps" in done.out, "%d %r", done.code, done.out)
 
 
+def send_foreign(bench, interface, count):
+    """Frames of no protocol that the gate knows: passed, and counted."""
+    sock = in_server(bench, socket.socket, socket.AF_PACKET, socket.SOCK_RAW)
+    with sock:
+        sock.bind((interface, 0))
+        for _ in range(count):
+            sock.send(b"\xff" * 6 + b"\2\0\0\0\0\1" + struct.pack(">H", 0x88B5) + bytes(46))
+
+
+def passed(bench):
+    """Frames that each gate passed."""
+    return bench.agent.scrape().by_label("packgate_gate_passed_total", "interface")
+
+
+def check_many_names(bench):
+    """An instance lives on though more interfaces come and go than it has rows of counters. No
+    interface inherits what another one counted, and one that stays keeps what it counted."""
+    bench.started()
+    send_foreign(bench, PEER, 500)
+    wait_until(lambda: passed(bench)[NAME] >= 500, 3, "500 frames")
+    for first in range(0, 21, 7):
+        names = ["many%d" % number for number in range(first, first + 7)]
+        bench.agent.stop()
+        for name in names:
+            bench.ip("link", "add", name, "type", "veth", "peer", "name", "p" + name)
+            for end in (name, "p" + name):
+                bench.ip("link", "set", end, "up")
+        bench.agent.write_config(configuration([GAME], interfaces=[NAME] + names))
+        bench.agent.start()
+        counted = passed(bench)
+        expect_equal(sorted(counted), sorted([NAME] + names), "interfaces")
+        expect(counted[NAME] >= 500, "%s lost what it counted: %r", NAME, counted)
+        expect(max(counted[name] for name in names) < 400, "somebody's counts: %r", counted)
+        for name in names:
+            send_foreign(bench, "p" + name, 400)
+        wait_until(lambda: min(passed(bench).values()) >= 400, 3, "400 frames each")
+        for name in names:
+            bench.ip("link", "del", name)
+    bench.agent.stop()
+    bench.agent.write_config(configuration([GAME], interfaces=[NAME]))
+    bench.agent.start()
+
+
+def check_counts_are_its_own(bench):
+    """What has no gate shows no counts, above all not those of the first row."""
+    bench.started()
+    send_foreign(bench, PEER, 50)
+    wait_until(lambda: passed(bench)[NAME] >= 50, 3, "50 frames")
+    bench.agent.stop()
+    bench.agent.write_config(configuration([GAME], interfaces=["absent0", NAME]))
+    bench.agent.spawn()
+    bench.said("ready")
+    counted = passed(bench)
+    expect(counted["absent0"] == 0 and counted[NAME] >= 50, "%r", counted)
+    rows = bench.agent.cli_ok("drops", "--json").json["interfaces"]
+    expect_equal([row["interface"] for row in rows], ["absent0", NAME], "rows of drops")
+    bench.agent.stop()
+    bench.agent.write_config(configuration([GAME], interfaces=[NAME]))
+    bench.agent.start()
+
+
 CHECKS = (check_missing_at_start, check_gone_and_back, check_detached_stays_detached,
           check_more_queues, check_renamed, check_link_detached, check_foreign_program,
           check_unconfirmed_ends_with_the_agent, check_confirm_at_start,
           check_second_of_an_instance, check_failed_start, check_failed_start_keeps_sessions,
-          check_detach_maps_only)
+          check_many_names, check_counts_are_its_own, check_detach_maps_only)
 
 
 def main():

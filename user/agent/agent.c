@@ -435,7 +435,8 @@ int pg_agent_reload(struct pg_agent *agent, struct pg_reload_result *ret_result,
 /* --- what it tells -----------------------------------------------------------------------------
  */
 
-static void interface_status(const struct interface *interface, struct pg_interface_status *to)
+static void interface_status(struct pg_maps *maps, const struct interface *interface,
+			     struct pg_interface_status *to)
 {
 	uint64_t now = pg_agent_now_ms();
 
@@ -443,11 +444,11 @@ static void interface_status(const struct interface *interface, struct pg_interf
 	snprintf(to->why, sizeof(to->why), "%s", interface->why);
 	to->mode = interface->mode;
 	to->queues = interface->queues;
+	to->slot = pg_maps_find_slot(maps, interface->name);
 	if (interface->confirm_by_ms > now)
 		to->confirm_seconds = (interface->confirm_by_ms - now + 999) / 1000;
 	if (!interface->gate)
 		return;
-	to->slot = pg_gate_slot(interface->gate);
 	to->program_id = pg_gate_program_id(interface->gate);
 	if (!pg_gate_attached(interface->gate)) {
 		to->mode = PG_GATE_DETACHED;
@@ -489,7 +490,7 @@ void pg_agent_status(struct pg_agent *agent, struct pg_agent_status *ret_status)
 	ret_status->all_attached = true;
 	ret_status->interface_count = agent->interface_count;
 	for (uint32_t i = 0; i < agent->interface_count; i++) {
-		interface_status(&agent->interfaces[i], &ret_status->interfaces[i]);
+		interface_status(agent->maps, &agent->interfaces[i], &ret_status->interfaces[i]);
 		if (ret_status->interfaces[i].mode == PG_GATE_DETACHED)
 			ret_status->all_attached = false;
 	}

@@ -42,10 +42,13 @@ const char *pg_gate_mode_name(enum pg_gate_mode mode);
 
 #define PG_INTERFACE_WHY sizeof(((struct pg_error *)NULL)->text)
 
+/* Of an interface that never had a gate: the last row of the counters, all zero. */
+#define PG_SLOT_NONE PG_INTERFACES_MAX
+
 struct pg_interface_status {
 	char name[PG_NAME_MAX];
 	enum pg_gate_mode mode;
-	uint32_t slot;		  /* into the counter arrays */
+	uint32_t slot;		  /* into the counter arrays, or PG_SLOT_NONE */
 	uint32_t queues;	  /* RX queues with a worker */
 	uint32_t program_id;	  /* of the attached program, 0 = none */
 	uint32_t confirm_seconds; /* left until an unconfirmed attach is undone, 0 = confirmed */
@@ -169,10 +172,10 @@ int pg_agent_streams(struct pg_agent *agent, uint32_t session, struct pg_stream_
  */
 
 struct pg_gate_counts {
-	struct pg_count drops[PG_INTERFACES_MAX][PG_DROP_SLOTS];
-	struct pg_count would_drop[PG_INTERFACES_MAX][PG_DROP_SLOTS];
-	struct pg_count counters[PG_INTERFACES_MAX][PG_COUNTER_SLOTS];
-	struct pg_count steered[PG_INTERFACES_MAX][PG_QUEUES_MAX];
+	struct pg_count drops[PG_SLOT_NONE + 1][PG_DROP_SLOTS];
+	struct pg_count would_drop[PG_SLOT_NONE + 1][PG_DROP_SLOTS];
+	struct pg_count counters[PG_SLOT_NONE + 1][PG_COUNTER_SLOTS];
+	struct pg_count steered[PG_SLOT_NONE + 1][PG_QUEUES_MAX];
 };
 
 /* Sums the per-CPU maps now. */

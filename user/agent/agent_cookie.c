@@ -44,10 +44,13 @@ static bool flooded(struct pg_agent *agent, uint64_t now_ms)
 {
 	struct pg_cookie_watch *watch = &agent->cookies;
 	uint64_t shakehands = count_shakehands(agent, watch->shakehands);
-	uint64_t came = shakehands - watch->shakehands, elapsed = now_ms - watch->looked_ms;
+	uint64_t elapsed = now_ms - watch->looked_ms, came = 0;
 
 	if (elapsed < LOOK_MS)
 		return false;
+	/* counters of an interface that is gone begin anew */
+	if (shakehands > watch->shakehands)
+		came = shakehands - watch->shakehands;
 	watch->shakehands = shakehands;
 	watch->looked_ms = now_ms;
 	return came * 1000 / elapsed > agent->config->limits.handshakes_per_second / 2;

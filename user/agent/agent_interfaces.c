@@ -222,6 +222,26 @@ static void begin_confirming(struct interface *interface, uint32_t seconds)
 		interface->confirm_by_ms = pg_agent_now_ms() + seconds * 1000ull;
 }
 
+static bool configured(void *context, const char *name)
+{
+	const struct pg_agent *agent = context;
+
+	for (uint32_t i = 0; i < agent->interface_count; i++)
+		if (!strcmp(agent->interfaces[i].name, name))
+			return true;
+	return false;
+}
+
+static int load_gate(struct pg_agent *agent, struct interface *interface, bool acks_here,
+		     struct pg_error *error)
+{
+	int slot = pg_maps_interface_slot(agent->maps, interface->name, configured, agent, error);
+
+	return slot < 0 ? slot
+			: pg_gate_load(agent->maps, interface->name, slot, acks_here,
+				       &interface->gate, error);
+}
+
 /* A gate that an earlier process left would steer to AF_XDP sockets that nobody has. */
 static void serve_by_socket(struct pg_agent *agent, struct interface *interface)
 {
@@ -250,8 +270,7 @@ int pg_interface_attach(struct pg_agent *agent, struct interface *interface,
 	acks_here = gate_acks(config, interface);
 	err = take_queues(interface, error);
 	if (!err)
-		err = pg_gate_load(agent->maps, interface->name, acks_here, &interface->gate,
-				   error);
+		err = load_gate(agent, interface, acks_here, error);
 	if (!err)
 		err = climb(agent, interface, error);
 	if (!err) {
@@ -299,14 +318,6 @@ void pg_interface_detach(struct pg_agent *agent, struct interface *interface, co
 
 /* --- pins left behind --------------------------------------------------------------------------
  */
-
-static bool configured(const struct pg_agent *agent, const char *name)
-{
-	for (uint32_t i = 0; i < agent->interface_count; i++)
-		if (!strcmp(agent->interfaces[i].name, name))
-			return true;
-	return false;
-}
 
 static void clean_one(void *context, const char *name)
 {

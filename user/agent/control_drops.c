@@ -70,18 +70,15 @@ static json_t *steered_json(const struct pg_gate_counts *counts, uint32_t slot, 
 	return rows;
 }
 
-static json_t *interfaces_json(struct pg_agent *agent, const struct pg_gate_counts *counts)
+static json_t *interfaces_json(const struct pg_agent_status *status,
+			       const struct pg_gate_counts *counts)
 {
-	struct pg_agent_status status;
 	json_t *rows = json_array();
 	size_t i;
 
-	pg_agent_status(agent, &status);
-	for (i = 0; i < status.interface_count; i++) {
-		const struct pg_interface_status *row = &status.interfaces[i];
+	for (i = 0; i < status->interface_count; i++) {
+		const struct pg_interface_status *row = &status->interfaces[i];
 
-		if (row->slot >= PG_INTERFACES_MAX)
-			continue;
 		json_array_append_new(rows,
 				      json_pack("{s:s, s:o, s:o, s:o}", "interface", row->name,
 						"drops", drops_json(counts, row->slot), "counters",
@@ -110,12 +107,17 @@ int pg_control_drops(void *agent, const struct pg_http_request *request,
 		     struct pg_http_answer *answer, struct pg_error *error)
 {
 	PG_FREE struct pg_gate_counts *counts = calloc(1, sizeof(*counts));
-	int rc = counts ? pg_agent_gate_counts(agent, counts) : -ENOMEM;
+	struct pg_agent_status status;
+	int rc;
 
+	/* first whose the rows are: one that is given to another interface is emptied */
+	pg_agent_status(agent, &status);
+	rc = counts ? pg_agent_gate_counts(agent, counts) : -ENOMEM;
 	if (rc)
 		return pg_error_set(error, rc, "read the gate's counters: %s", strerror(-rc));
 	return pg_json_answer(answer,
-			      json_pack("{s:o, s:o}", "interfaces", interfaces_json(agent, counts),
-					"rejected", rejected_json(agent)),
+			      json_pack("{s:o, s:o}", "interfaces",
+					interfaces_json(&status, counts), "rejected",
+					rejected_json(agent)),
 			      error);
 }

@@ -343,24 +343,95 @@ void pg_maps_discard(struct pg_maps *maps)
 	pg_maps_close(maps);
 }
 
-int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, struct pg_error *error)
+/* bpffs takes no dots, and a VLAN interface has one: eth0.100 is pinned as eth0:100. */
+static void pin_directory(const struct pg_maps *maps, const char *interface, char path[160])
 {
-	int unused = -1;
+	snprintf(path, 160, "%s/%s", maps->path, interface);
+	for (char *c = path + strlen(maps->path) + 1; *c; c++)
+		if (*c == '.')
+			*c = ':';
+}
 
-	for (int i = 0; i < PG_INTERFACES_MAX; i++) {
-		if (!strcmp(maps->shared->interfaces[i], interface))
-			return i;
-		if (!maps->shared->interfaces[i][0] && unused < 0)
-			unused = i;
+uint32_t pg_maps_find_slot(const struct pg_maps *maps, const char *interface)
+{
+	uint32_t slot = 0;
+
+	while (slot < PG_INTERFACES_MAX && strcmp(maps->shared->interfaces[slot], interface))
+		slot++;
+	return slot;
+}
+
+static int zero_counts(int fd, uint32_t first, uint32_t count)
+{
+	int cpus = libbpf_num_possible_cpus();
+	PG_FREE struct pg_count *zeros = cpus > 0 ? calloc(cpus, sizeof(*zeros)) : NULL;
+
+	if (!zeros)
+		return cpus < 0 ? cpus : -ENOMEM;
+	for (uint32_t i = first; i < first + count; i++)
+		if (bpf_map_update_elem(fd, &i, zeros, BPF_ANY))
+			return -errno;
+	return 0;
+}
+
+/* Free, or of a name that nobody keeps; how much better the greater. */
+enum { SLOT_KEPT, SLOT_UNUSED, SLOT_GONE, SLOT_FREE };
+
+static int rate_slot(const struct pg_maps *maps, uint32_t slot, pg_keep_name_fn *keep,
+		     void *context)
+{
+	const char *name = maps->shared->interfaces[slot];
+	char directory[160];
+
+	if (!*name)
+		return SLOT_FREE;
+	pin_directory(maps, name, directory);
+	if (keep(context, name) || !access(directory, F_OK))
+		return SLOT_KEPT;
+	return if_nametoindex(name) ? SLOT_UNUSED : SLOT_GONE;
+}
+
+/* Nobody reads the slot by a name while it is emptied, and no program counts there. */
+static int take_slot(struct pg_maps *maps, uint32_t slot, const char *interface)
+{
+	int err;
+
+	maps->shared->interfaces[slot][0] = '\0';
+	err = zero_counts(maps->drops, PG_DROP_INDEX(slot, 0, 0), 2 * PG_DROP_SLOTS);
+	if (!err)
+		err = zero_counts(maps->counts, PG_COUNT_INDEX(slot, 0), PG_COUNTER_SLOTS);
+	if (!err)
+		err = zero_counts(maps->steered, PG_STEERED_INDEX(slot, 0), PG_QUEUES_MAX);
+	if (!err)
+		snprintf(maps->shared->interfaces[slot], PG_NAME_MAX, "%s", interface);
+	return err;
+}
+
+int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, pg_keep_name_fn *keep,
+			   void *context, struct pg_error *error)
+{
+	uint32_t best = pg_maps_find_slot(maps, interface);
+	int rated = SLOT_KEPT, err;
+
+	if (best < PG_INTERFACES_MAX)
+		return best;
+	for (uint32_t slot = 0; slot < PG_INTERFACES_MAX; slot++) {
+		int rate = rate_slot(maps, slot, keep, context);
+
+		if (rate <= rated)
+			continue;
+		rated = rate;
+		best = slot;
 	}
-	if (unused < 0)
+	if (rated == SLOT_KEPT)
 		return pg_error_set(error, -ENOSPC,
-				    "%s: interfaces of %d names were used by this instance, its "
-				    "counters have no room for more: stop the agent, and "
-				    "'packgate detach --all' begins anew",
+				    "%s: %d interfaces of this instance have counters already, and "
+				    "there is no room for more: detach one",
 				    interface, PG_INTERFACES_MAX);
-	snprintf(maps->shared->interfaces[unused], PG_NAME_MAX, "%s", interface);
-	return unused;
+	err = take_slot(maps, best, interface);
+	return err ? pg_error_set(error, err, "%s: emptying its counters: %s", interface,
+				  strerror(-err))
+		   : (int)best;
 }
 
 int pg_maps_read_counts(int fd, uint32_t entries, struct pg_count *ret_counts)
@@ -398,15 +469,6 @@ static void remove_interface_pins(const char *directory)
 		unlink(path);
 	}
 	rmdir(directory);
-}
-
-/* bpffs takes no dots, and a VLAN interface has one: eth0.100 is pinned as eth0:100. */
-static void pin_directory(const struct pg_maps *maps, const char *interface, char path[160])
-{
-	snprintf(path, 160, "%s/%s", maps->path, interface);
-	for (char *c = path + strlen(maps->path) + 1; *c; c++)
-		if (*c == '.')
-			*c = ':';
 }
 
 bool pg_maps_forget_interface(struct pg_maps *maps, const char *interface)
@@ -473,11 +535,11 @@ static int load_program(struct pg_gate *gate, bool acks_here, struct pg_error *e
 	return 0;
 }
 
-int pg_gate_load(struct pg_maps *maps, const char *interface, bool acks_here,
+int pg_gate_load(struct pg_maps *maps, const char *interface, uint32_t slot, bool acks_here,
 		 struct pg_gate **ret_gate, struct pg_error *error)
 {
 	struct pg_gate *gate = calloc(1, sizeof(*gate));
-	int slot, err;
+	int err;
 
 	if (!gate)
 		return pg_error_set(error, -ENOMEM, "out of memory");
@@ -485,13 +547,10 @@ int pg_gate_load(struct pg_maps *maps, const char *interface, bool acks_here,
 	gate->link = -1;
 	snprintf(gate->interface, sizeof(gate->interface), "%s", interface);
 	pin_directory(maps, interface, gate->directory);
-	slot = err = pg_maps_interface_slot(maps, interface, error);
-	if (err >= 0)
-		err = make_directory(gate->directory, error);
-	if (!err) {
-		gate->slot = slot;
+	gate->slot = slot;
+	err = make_directory(gate->directory, error);
+	if (!err)
 		err = load_program(gate, acks_here, error);
-	}
 	if (err) {
 		pg_gate_close(gate);
 		return err;

@@ -63,8 +63,16 @@ void pg_maps_discard(struct pg_maps *maps);
  */
 int pg_maps_share(const struct pg_maps *maps, struct bpf_object *object);
 
-/* A slot of the counter arrays for an interface name, the same for ever. */
-int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, struct pg_error *error);
+/*
+ * The slot of the counter arrays that belongs to an interface name. Where it has none it gets one
+ * that is free, else one of a name that the caller does not keep, best of an interface that is
+ * gone: the counters begin at zero then. -ENOSPC if every other name is kept.
+ */
+typedef bool pg_keep_name_fn(void *context, const char *name);
+int pg_maps_interface_slot(struct pg_maps *maps, const char *interface, pg_keep_name_fn *keep,
+			   void *context, struct pg_error *error);
+/* The same slot, or PG_INTERFACES_MAX where it has none. */
+uint32_t pg_maps_find_slot(const struct pg_maps *maps, const char *interface);
 
 /* Frees the pins of an interface that is gone. Returns whether there were any. */
 bool pg_maps_forget_interface(struct pg_maps *maps, const char *interface);
@@ -77,10 +85,10 @@ void pg_maps_each_interface(struct pg_maps *maps, void (*call)(void *context, co
 struct pg_gate;
 
 /*
- * Loads the program over the pinned maps; attaches nothing. acks_here: it acks duplicates itself,
- * with XDP_TX.
+ * Loads the program over the pinned maps, for a slot of pg_maps_interface_slot; attaches nothing.
+ * acks_here: it acks duplicates itself, with XDP_TX.
  */
-int pg_gate_load(struct pg_maps *maps, const char *interface, bool acks_here,
+int pg_gate_load(struct pg_maps *maps, const char *interface, uint32_t slot, bool acks_here,
 		 struct pg_gate **ret_gate, struct pg_error *error);
 
 /* Puts a socket into pg_xsks, or takes it out (fd -1). */

@@ -230,7 +230,7 @@ static void write_latency(const struct exposition *e, const struct family *famil
 	for (const struct pg_interface_status *row = (e)->snapshot->status.interfaces;       \
 	     row < (e)->snapshot->status.interfaces + (e)->snapshot->status.interface_count; \
 	     row++)                                                                          \
-		if (row->slot < PG_INTERFACES_MAX)
+		if (row->slot <= PG_SLOT_NONE)
 
 static void write_modes(const struct exposition *e, const struct family *family)
 {
