@@ -868,7 +868,7 @@ static int remove_while_listing(void *context, const struct pg_store_session *ro
 
 static void test_listing(void **state)
 {
-	enum { ROWS = 1000 };
+	enum { ROWS = 1024 }; /* whole pages */
 	static struct pg_store_session rows[ROWS];
 	const struct pg_store_session *before = NULL;
 	struct pg_store *store = open_with_endpoint();
@@ -1375,7 +1375,7 @@ static void test_many_windows(void **state)
 		assert_int_equal(pg_store_save_window(store, rows[i].handle, &i, sizeof(i)), 0);
 	assert_int_equal(pg_store_mark_clean(store, NULL), 0);
 	pg_store_close(store);
-	assert_int_equal(ask("SELECT count(DISTINCT window) FROM sessions"), ROWS);
+	assert_int_equal(ask("SELECT count(DISTINCT window) FROM windows"), ROWS);
 }
 
 /* No file of this process may grow beyond what the log holds now. */
@@ -1575,16 +1575,28 @@ static void make_without_tables(void)
 	change("DROP TABLE secrets");
 }
 
-/* A store of an older schema keeps its sessions, and what was not in them is not known. */
+#define SCHEMA_2                                                                                \
+	"ALTER TABLE sessions DROP COLUMN guard; DROP TABLE windows;"                           \
+	"ALTER TABLE sessions ADD COLUMN window BLOB CHECK (length(window) BETWEEN 1 AND 512);" \
+	"UPDATE sessions SET window = x'0102';"
+
+/*
+ * A store of an older schema keeps its sessions and the windows of a clean stop; what was not in
+ * them is not known.
+ */
 static void check_older_schema(const char *change_back)
 {
 	struct pg_store *store = open_with_endpoint();
 	struct pg_store_session first = opened(store, 1), second, kept;
 
 	assert_int_equal(pg_store_add_async(store, &first), 0);
+	assert_int_equal(pg_store_mark_clean(store, NULL), 0);
 	pg_store_close(store);
 	change(change_back);
 	store = open_with_endpoint();
+	assert_int_equal(list(store).rows[0].window_bytes, 2);
+	assert_memory_equal(list(store).windows[0], "\1\2", 2);
+	assert_int_equal(pg_store_clear_windows(store, NULL), 0);
 	assert_int_equal(pg_store_sessions(store, keep_row, &kept, NULL), 0);
 	if (strstr(change_back, "COLUMN user"))
 		first.user[0] = '\0';
@@ -1603,13 +1615,13 @@ static void check_older_schema(const char *change_back)
 
 static void test_schema_1(void **state)
 {
-	check_older_schema("ALTER TABLE sessions DROP COLUMN guard;"
-			   "ALTER TABLE sessions DROP COLUMN user; PRAGMA user_version = 1");
+	check_older_schema(SCHEMA_2 "ALTER TABLE sessions DROP COLUMN user;"
+				    "PRAGMA user_version = 1");
 }
 
 static void test_schema_2(void **state)
 {
-	check_older_schema("ALTER TABLE sessions DROP COLUMN guard; PRAGMA user_version = 2");
+	check_older_schema(SCHEMA_2 "PRAGMA user_version = 2");
 }
 
 static void test_unusable_databases(void **state)

@@ -778,25 +778,63 @@ int pg_sessions_restore(struct pg_agent *agent, struct pg_error *error)
 	return err;
 }
 
-void pg_sessions_save(struct pg_agent *agent)
+static bool ready(const struct pg_agent *agent, uint32_t slot)
 {
+	const struct pg_session *line = &agent->maps->sessions[slot];
+
+	return line->id && line->state == PG_SESSION_READY;
+}
+
+static int compare_handles(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Handles, which carry their slots, in the order that the store appends in. NULL without memory. */
+static uint64_t *ready_handles(const struct pg_agent *agent, size_t *ret_count)
+{
+	uint64_t *handles = calloc(agent->table->slots, sizeof(*handles));
+	size_t count = 0;
+
+	for (uint32_t slot = 0; handles && slot < agent->table->slots; slot++)
+		if (ready(agent, slot))
+			handles[count++] = agent->maps->windows[slot].handle;
+	if (count)
+		qsort(handles, count, sizeof(*handles), compare_handles);
+	*ret_count = count;
+	return handles;
+}
+
+static void save_window(struct pg_agent *agent, uint64_t handle)
+{
+	uint32_t slot = PG_HANDLE_SLOT(handle);
 	struct pg_saved_window saved = { 0 };
 	uint8_t blob[PG_SAVED_WINDOW_BYTES];
+
+	saved.highest = agent->maps->sessions[slot].highest;
+	saved.window = agent->maps->windows[slot];
+	saved.opened = agent->maps->opened[slot];
+	if (saved.window.sent_time_ms < agent->maps->acks[slot].sent_time_ms)
+		saved.window.sent_time_ms = agent->maps->acks[slot].sent_time_ms;
+	pg_store_save_window(agent->store, PG_HANDLE_STORED(handle), blob,
+			     pg_saved_window_pack(&saved, blob));
+}
+
+void pg_sessions_save(struct pg_agent *agent)
+{
+	PG_FREE uint64_t *handles = NULL;
 	struct pg_error error;
+	size_t count = 0;
 
-	for (uint32_t slot = 0; slot < agent->table->slots; slot++) {
-		const struct pg_session *line = &agent->maps->sessions[slot];
-
-		if (!line->id || line->state != PG_SESSION_READY)
-			continue;
-		saved.highest = line->highest;
-		saved.window = agent->maps->windows[slot];
-		saved.opened = agent->maps->opened[slot];
-		if (saved.window.sent_time_ms < agent->maps->acks[slot].sent_time_ms)
-			saved.window.sent_time_ms = agent->maps->acks[slot].sent_time_ms;
-		pg_store_save_window(agent->store, PG_HANDLE_STORED(saved.window.handle), blob,
-				     pg_saved_window_pack(&saved, blob));
+	handles = ready_handles(agent, &count);
+	if (!handles) {
+		pg_warning_log("the stop is not marked clean: out of memory");
+		return;
 	}
+	for (size_t i = 0; i < count; i++)
+		save_window(agent, handles[i]);
 	if (pg_store_mark_clean(agent->store, &error))
 		pg_warning_log("the stop is not marked clean: %s", error.text);
 }

@@ -107,8 +107,9 @@ typedef int pg_store_session_fn(void *context, const struct pg_store_session *ro
 
 /*
  * Calls back for every session in the order of handles, in the calling thread; the callback may
- * use the store. Returns what the callback returned if not 0, -EBADMSG if a sealed secret was
- * changed or moved (the sentence names the row; those before it were handed out).
+ * use the store, and rows that it removes or changes may have been read before. Returns what the
+ * callback returned if not 0, -EBADMSG if a sealed secret was changed or moved (the sentence names
+ * the row; those before it were handed out).
  */
 int pg_store_sessions(struct pg_store *store, pg_store_session_fn *callback, void *context,
 		      struct pg_error *error);

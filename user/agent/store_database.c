@@ -50,8 +50,17 @@ static const char *const migrations[] = {
 	"  id BLOB PRIMARY KEY CHECK (length(id) = 32)"
 	") STRICT, WITHOUT ROWID;",
 	"ALTER TABLE sessions ADD COLUMN user TEXT NOT NULL DEFAULT '' CHECK (length(user) < 128);",
-	/* NULL = not known */
-	"ALTER TABLE sessions ADD COLUMN guard INTEGER CHECK (guard IN (0, 1));",
+	/*
+	 * guard NULL = not known. Windows lie apart: a stop writes them and a start deletes them,
+	 * all of them, and the rows of sessions need not be written for that.
+	 */
+	"ALTER TABLE sessions ADD COLUMN guard INTEGER CHECK (guard IN (0, 1));"
+	"CREATE TABLE windows ("
+	"  handle INTEGER PRIMARY KEY,"
+	"  window BLOB NOT NULL CHECK (length(window) BETWEEN 1 AND 512)"
+	") STRICT;"
+	"INSERT INTO windows SELECT handle, window FROM sessions WHERE window IS NOT NULL;"
+	"ALTER TABLE sessions DROP COLUMN window;",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))

@@ -40,17 +40,19 @@
 	  "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, "  \
 	  "?18)")                                                                                 \
 	X(SESSION_PAGE,                                                                           \
-	  "SELECT handle, endpoint_id, client_id, server_id, peer, peer_port, aead, policy, "     \
+	  "SELECT s.handle, endpoint_id, client_id, server_id, peer, peer_port, aead, policy, "   \
 	  "flags, provisioned, secret_sealed, created_ms, expires_ms, tx_bound, rx_bound, "       \
-	  "stream_bound, window, user, guard FROM sessions WHERE handle > ?1 ORDER BY handle "    \
-	  "LIMIT ?2")                                                                             \
+	  "stream_bound, window, user, guard "                                                    \
+	  "FROM sessions s LEFT JOIN windows w ON w.handle = s.handle "                           \
+	  "WHERE s.handle > ?1 ORDER BY s.handle LIMIT ?2")                                       \
 	X(SESSION_REMOVE, "DELETE FROM sessions WHERE handle = ?1 RETURNING handle")              \
 	X(RAISE_TX, RAISE("tx_bound"))                                                            \
 	X(RAISE_RX, RAISE("rx_bound"))                                                            \
 	X(RAISE_STREAM, RAISE("stream_bound"))                                                    \
 	X(PEER_SET, "UPDATE sessions SET peer = ?2, peer_port = ?3 WHERE handle = ?1")            \
-	X(WINDOW_SET, "UPDATE sessions SET window = ?2 WHERE handle = ?1")                        \
-	X(WINDOWS_CLEAR, "UPDATE sessions SET window = NULL WHERE window IS NOT NULL")
+	X(WINDOW_SET, "INSERT INTO windows (handle, window) VALUES (?1, ?2) "                     \
+		      "ON CONFLICT (handle) DO UPDATE SET window = excluded.window")              \
+	X(WINDOWS_CLEAR, "DELETE FROM windows")
 
 enum pg_sql_statement {
 #define PG_X(name, sql) PG_SQL_##name,
@@ -197,6 +199,11 @@ int pg_store_start_thread(struct pg_store *store, struct pg_error *error);
 /* Has the store thread run a request and waits for its result. */
 int pg_store_submit(struct pg_store *store, struct pg_store_request *request,
 		    struct pg_error *error);
+/* The same in two steps; what was begun without an error is awaited. */
+int pg_store_begin(struct pg_store *store, struct pg_store_request *request,
+		   struct pg_error *error);
+int pg_store_await(struct pg_store *store, struct pg_store_request *request,
+		   struct pg_error *error);
 
 /*
  * Takes the lock and a place in the queue, for the caller to fill in: 0, and the lock is held on

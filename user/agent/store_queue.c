@@ -211,8 +211,7 @@ static bool in_store_thread(const struct pg_store *store)
 	return pthread_equal(pthread_self(), store->thread);
 }
 
-int pg_store_submit(struct pg_store *store, struct pg_store_request *request,
-		    struct pg_error *error)
+int pg_store_begin(struct pg_store *store, struct pg_store_request *request, struct pg_error *error)
 {
 	if (in_store_thread(store))
 		return pg_error_set(error, -EDEADLK, "cannot %s the store %s from its own thread",
@@ -221,12 +220,27 @@ int pg_store_submit(struct pg_store *store, struct pg_store_request *request,
 	*store->requests_end = request;
 	store->requests_end = &request->next;
 	pthread_cond_signal(&store->wake);
+	pthread_mutex_unlock(&store->lock);
+	return 0;
+}
+
+int pg_store_await(struct pg_store *store, struct pg_store_request *request, struct pg_error *error)
+{
+	pthread_mutex_lock(&store->lock);
 	while (!request->finished)
 		pthread_cond_wait(&store->progress, &store->lock);
 	pthread_mutex_unlock(&store->lock);
 	if (request->result && error)
 		*error = request->error;
 	return request->result;
+}
+
+int pg_store_submit(struct pg_store *store, struct pg_store_request *request,
+		    struct pg_error *error)
+{
+	int rc = pg_store_begin(store, request, error);
+
+	return rc ? rc : pg_store_await(store, request, error);
 }
 
 static void set_due(struct pg_store *store)

@@ -10,7 +10,7 @@
 #include "keys.h"
 #include "store_internal.h"
 
-#define PAGE_ROWS    128
+#define PAGE_ROWS    256
 #define SECRET_LABEL "packgate session secret"
 #define SEALED_MAX   (PG_SPLIT_BYTES + PG_MACHINE_KEY_SEAL_BYTES)
 
@@ -385,27 +385,64 @@ static int visit_row(struct pg_store *store, struct stored *row, pg_store_sessio
 	return rc;
 }
 
+/* A page, and the request that fills it. */
+struct reading {
+	struct pg_store_request request;
+	struct page page;
+};
+
+static int begin_page(struct pg_store *store, struct reading *reading, uint64_t after,
+		      struct pg_error *error)
+{
+	reading->page.after = after;
+	reading->request = (struct pg_store_request){
+		.attempt = "read the sessions of",
+		.run = run_page,
+		.arguments = &reading->page,
+	};
+	return pg_store_begin(store, &reading->request, error);
+}
+
+static int visit_page(struct pg_store *store, struct page *page, pg_store_session_fn *callback,
+		      void *context, struct pg_error *error)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < page->count; i++)
+		rc = visit_row(store, &page->rows[i], callback, context, error);
+	return rc;
+}
+
+/* The store thread reads a page while the caller's opens and takes the rows of the one before. */
 int pg_store_sessions(struct pg_store *store, pg_store_session_fn *callback, void *context,
 		      struct pg_error *error)
 {
-	PG_FREE struct page *page = calloc(1, sizeof(*page));
-	size_t i;
+	PG_FREE struct reading *two = calloc(2, sizeof(*two));
+	struct reading *now = two, *next = two + 1, *filled;
+	bool more;
 	int rc;
 
-	if (!page)
+	if (!two)
 		return pg_error_set(error, -ENOMEM, "cannot read the sessions: out of memory");
-	do {
-		struct pg_store_request request = {
-			.attempt = "read the sessions of",
-			.run = run_page,
-			.arguments = page,
-		};
-
-		rc = pg_store_submit(store, &request, error);
-		for (i = 0; !rc && i < page->count; i++) {
-			page->after = page->rows[i].session.handle;
-			rc = visit_row(store, &page->rows[i], callback, context, error);
+	rc = begin_page(store, now, 0, error);
+	more = !rc;
+	while (more) {
+		rc = pg_store_await(store, &now->request, error);
+		more = !rc && now->page.count == PAGE_ROWS;
+		if (more) {
+			rc = begin_page(store, next, now->page.rows[PAGE_ROWS - 1].session.handle,
+					error);
+			more = !rc;
 		}
-	} while (!rc && page->count == PAGE_ROWS);
+		if (!rc)
+			rc = visit_page(store, &now->page, callback, context, error);
+		if (rc && more) {
+			pg_store_await(store, &next->request, NULL);
+			more = false;
+		}
+		filled = now;
+		now = next;
+		next = filled;
+	}
 	return rc;
 }
