@@ -78,8 +78,12 @@ struct pg_client_options {
 	uint16_t max_payload; /* of a frame, tag and guard included; default 1172, or what fits */
 	uint32_t send_buffer_bytes;    /* default 4 MiB */
 	uint32_t receive_buffer_bytes; /* default 4 MiB, and as much again of untaken events */
-	uint32_t send_timeout_ms;      /* default 10000 */
-	uint32_t receive_timeout_ms;   /* default 12000 */
+	/*
+	 * Default 10000, from a frame's first transmission until its packet has failed. A packet
+	 * fails earlier when 8 retries of a frame brought no ack, after 12.6 s at the soonest.
+	 */
+	uint32_t send_timeout_ms;
+	uint32_t receive_timeout_ms; /* default 12000 */
 
 	/*
 	 * Provisioned: the path of a file that remembers between runs what was used and received,

@@ -6,7 +6,8 @@
  * An engine in private memory with an environment that records what it asks for, a clock that the
  * test moves, and the client's side of sealing. Every frame the engine sends is checked here:
  * valid, guarded, to be opened with the client's keys, with a timestamp not below the last one, an
- * id used up before it leaves, and no nonce for two different frames.
+ * id used up before it leaves, no nonce for two different frames, and no frame more often than
+ * PROTOCOL section 7 allows.
  * Include after cmocka.h.
  */
 
@@ -20,6 +21,7 @@
 #define BENCH_STREAMS	  1100
 #define BENCH_EVENT_BYTES 16
 #define BENCH_NONCES	  (1u << 16)
+#define BENCH_SENT_MAX	  9 /* transmissions of a frame: the first and 8 retries */
 
 struct bench_event {
 	enum pg_app_kind kind;
@@ -59,9 +61,10 @@ struct bench {
 	struct bench_stream *streams;
 	struct bench_event *events;
 	struct bench_frame *sent;
-	uint64_t *nonces; /* of data frames sent: stream, pack; beside it a digest of the frame */
+	uint64_t (*nonces)[3]; /* of data frames sent: stream, pack; a digest; how often */
 	struct bench_reserve reserves[64];
 	uint32_t event_count, event_room, sent_count, sent_room, reserve_count, nonce_count;
+	uint32_t most_sent; /* transmissions of one frame */
 	uint32_t attached, detached, moved, closed;
 	uint8_t closed_code;
 	uint32_t stream_limit;
@@ -136,24 +139,28 @@ static bool bench_note_nonce(struct bench *b, const struct bench_frame *sent)
 	uint64_t digest = pg_siphash(words, sent->bytes, sent->frame.bytes);
 	uint64_t *known;
 	uint32_t at;
+	bool again;
 
 	/* ids of the tests are small enough to tell fragments apart in the upper bits */
 	id ^= (uint64_t)sent->frame.fragment << 54;
 	at = (id * 0x9e3779b97f4a7c15ull) >> 48;
 	if (!b->nonces)
-		b->nonces = calloc(BENCH_NONCES, 2 * sizeof(*b->nonces));
+		b->nonces = calloc(BENCH_NONCES, sizeof(*b->nonces));
 	assert_non_null(b->nonces);
-	while (b->nonces[2 * at] && b->nonces[2 * at] != id)
+	while (b->nonces[at][0] && b->nonces[at][0] != id)
 		at = (at + 1) % BENCH_NONCES;
-	known = &b->nonces[2 * at];
-	if (*known) {
+	known = b->nonces[at];
+	again = known[0];
+	if (again)
 		assert_int_equal(known[1], digest);
-		return true;
-	}
-	assert_true(++b->nonce_count < BENCH_NONCES);
+	else
+		assert_true(++b->nonce_count < BENCH_NONCES);
 	known[0] = id;
 	known[1] = digest;
-	return false;
+	assert_in_range(++known[2], 1, BENCH_SENT_MAX);
+	if (known[2] > b->most_sent)
+		b->most_sent = known[2];
+	return again;
 }
 
 static void bench_open(struct bench *b, struct bench_frame *sent)

@@ -5,8 +5,8 @@
 /*
  * A client's and a server's engine over a network that loses, duplicates, delays and reorders
  * datagrams and drops those above its MTU, on one clock that jumps from event to event. Every data
- * frame that leaves is recorded: a nonce seals the same bytes for ever, and a packId is used up
- * before it leaves. Include after cmocka.h.
+ * frame that leaves is recorded: a nonce seals the same bytes for ever, no frame leaves more often
+ * than PROTOCOL section 7 allows, and a packId is used up before it leaves. Include after cmocka.h.
  */
 
 #include <stdlib.h>
@@ -16,9 +16,10 @@
 #include "packgate/replay.h"
 #include "packgate/siphash.h"
 
-#define PAIR_SESSION 0x1234abcdu
-#define CLIENT	     0
-#define SERVER	     1
+#define PAIR_SESSION  0x1234abcdu
+#define CLIENT	      0
+#define SERVER	      1
+#define PAIR_SENT_MAX 9 /* transmissions of a frame: the first and 8 retries */
 
 struct pair;
 
@@ -31,7 +32,8 @@ struct pair_end {
 	struct pg_window window;
 	struct pg_opened opened;
 	uint8_t room[PG_FRAME_MAX];
-	uint64_t full_until_ms;	   /* its application takes nothing */
+	uint64_t full_until_ms;	   /* its application takes nothing ... */
+	uint32_t room_bytes;	   /* ... that is longer than this */
 	uint64_t blocked_until_ms; /* it cannot transmit */
 	uint32_t closed;
 	uint8_t closed_code;
@@ -50,10 +52,13 @@ struct pair_network {
 	uint32_t delay_ms, jitter_ms;
 	uint32_t mtu; /* of the UDP payload, bytes */
 	bool dead;    /* loses everything */
+	/* whether it loses this one; NULL = left to chance */
+	bool (*loses)(struct pair *pair, int to, const uint8_t *bytes, uint32_t count);
 };
 
 struct pair_seal {
 	uint64_t key, digest; /* key 0 = free */
+	uint32_t sent;
 };
 
 struct pair {
@@ -64,6 +69,7 @@ struct pair {
 	uint32_t heap_count, heap_room;
 	struct pair_seal *seals;
 	uint32_t seal_count, seal_room; /* a power of two */
+	uint32_t most_sent;		/* transmissions of one frame */
 	void (*event)(struct pair *pair, int which, const struct pg_engine_event *event);
 	void *owner;
 };
@@ -132,6 +138,8 @@ static inline void pair_transmit(struct pair *pair, int to, const uint8_t *bytes
 
 		if (network->dead || count > network->mtu || pair_draw(pair, 100) < network->loss)
 			continue;
+		if (network->loses && network->loses(pair, to, bytes, count))
+			continue;
 		datagram.due_ms =
 			pair->now_ms + network->delay_ms + pair_draw(pair, network->jitter_ms + 1);
 		datagram.data = malloc(count);
@@ -180,12 +188,14 @@ static inline void pair_note_seal(struct pair *pair, int which, const struct pg_
 	if (pair->seal_count * 2 >= pair->seal_room)
 		pair_grow_seals(pair);
 	seal = pair_seal_at(pair, key);
-	if (seal->key) {
-		assert_true(seal->digest == digest);
-		return;
+	if (!seal->key) {
+		*seal = (struct pair_seal){ key, digest, 0 };
+		pair->seal_count++;
 	}
-	*seal = (struct pair_seal){ key, digest };
-	pair->seal_count++;
+	assert_true(seal->digest == digest);
+	assert_in_range(++seal->sent, 1, PAIR_SENT_MAX);
+	if (seal->sent > pair->most_sent)
+		pair->most_sent = seal->sent;
 }
 
 /* --- the environment of an engine ----------------------------------------------------------------
@@ -200,7 +210,10 @@ static enum pg_drop pair_ready(struct pg_engine *engine, uint32_t stream, uint32
 {
 	struct pair_end *end = pair_end_of(engine);
 
-	return end->pair->now_ms < end->full_until_ms ? PG_DROP_APP_FULL : PG_DROP_NONE;
+	if (end->pair->now_ms >= end->full_until_ms ||
+	    (end->room_bytes && bytes <= end->room_bytes))
+		return PG_DROP_NONE;
+	return PG_DROP_APP_FULL;
 }
 
 static void pair_event(struct pg_engine *engine, const struct pg_engine_event *event)

@@ -13,7 +13,8 @@
  * A client and the engine over a network that loses, duplicates and reorders, from a seed. The
  * client resends byte-identical frames until they are acked or given up, as PROTOCOL section 1
  * wants it; the engine's application is now and then full, and in some runs the process dies and
- * is followed by another one. The bench checks every frame the engine sends, nonces included.
+ * is followed by another one. The bench checks every frame the engine sends, nonces and how often
+ * it is sent included.
  */
 #define RUNS	    200
 #define STEP_MS	    5
@@ -419,7 +420,7 @@ static void finish(struct sim *sim)
 static void test_runs(void **state)
 {
 	struct sim *sim = malloc(sizeof(*sim));
-	uint64_t delivered = 0, gaps = 0, duplicates = 0, lost = 0;
+	uint64_t delivered = 0, gaps = 0, duplicates = 0, lost = 0, most_sent = 0;
 
 	assert_non_null(sim);
 	for (uint64_t seed = 1; seed <= RUNS; seed++) {
@@ -437,12 +438,16 @@ static void test_runs(void **state)
 		gaps += sim->b->env.counters.gaps;
 		duplicates += sim->b->env.counters.duplicates_acked;
 		lost += sim->b->env.counters.failed;
+		if (sim->b->most_sent > most_sent)
+			most_sent = sim->b->most_sent;
 		finish(sim);
 	}
-	print_message("%lu opened, %lu gaps, %lu duplicates acked, %lu answers lost\n", delivered,
-		      gaps, duplicates, lost);
+	print_message("%lu opened, %lu gaps, %lu duplicates acked, %lu answers lost; no frame was "
+		      "sent more than %lu times\n",
+		      delivered, gaps, duplicates, lost, most_sent);
 	/* the runs did meet what they are for */
 	assert_true(delivered > 50000 && gaps > 10 && duplicates > 1000 && lost > 5);
+	assert_int_equal(most_sent, BENCH_SENT_MAX);
 	free(sim);
 }
 

@@ -14,7 +14,8 @@
  * 200 ms, MTU 1280 to 1500 or 576, packets to 500 KB (250,000 bytes at 576), both ends sending and
  * closing at the same time, applications that stall, sockets that are full. Every packet of a
  * reliable series is delivered once, in order and whole, or FAILED at its sender and a gap at its
- * receiver; nothing stands still for ever; no buffer passes its bound.
+ * receiver; nothing stands still for ever; no buffer passes its bound; no frame leaves more than
+ * nine times.
  */
 #define RUNS	    1000
 #define SERIES_MAX  5
@@ -50,7 +51,7 @@ struct run {
 
 static struct {
 	uint64_t packets, delivered, failed, unsure, gaps, frames, resent, spurious, timeouts;
-	uint64_t fragmented, largest, refused_streams, simulated_ms;
+	uint64_t fragmented, largest, refused_streams, simulated_ms, most_sent;
 } seen;
 
 static uint32_t draw(struct run *run, uint32_t below)
@@ -411,6 +412,8 @@ static void account(struct run *run)
 		seen.timeouts += end->env.counters.timeouts;
 	}
 	seen.simulated_ms += run->pair.now_ms;
+	if (run->pair.most_sent > seen.most_sent)
+		seen.most_sent = run->pair.most_sent;
 }
 
 /* Both end the session at the same time, or one of them does. */
@@ -449,15 +452,19 @@ static void test_runs(void **state)
 	print_message("%lu packets, %lu delivered, %lu failed (%lu after delivery), %lu gaps\n",
 		      seen.packets, seen.delivered, seen.failed, seen.unsure, seen.gaps);
 	print_message("%lu in fragments, the largest %lu bytes; %lu frames, %lu sent again, %lu of "
-		      "them too early, %lu timeouts; %lu streams never opened; %lu s\n",
+		      "them too early, %lu timeouts; no frame more than %lu times; %lu streams "
+		      "never opened; "
+		      "%lu s\n",
 		      seen.fragmented, seen.largest, seen.frames, seen.resent, seen.spurious,
-		      seen.timeouts, seen.refused_streams, seen.simulated_ms / 1000);
+		      seen.timeouts, seen.most_sent, seen.refused_streams,
+		      seen.simulated_ms / 1000);
 	/* the runs met what they are for */
 	if (!only) {
 		assert_true(seen.packets > 20000 && seen.fragmented > 3000);
 		assert_true(seen.failed > 20 && seen.gaps > 20 && seen.resent > 10000);
 		assert_true(seen.spurious > 100 && seen.timeouts > 1000);
 		assert_true(seen.largest == 500000);
+		assert_int_equal(seen.most_sent, PAIR_SENT_MAX);
 	}
 	free(run->buffer);
 	free(run);

@@ -120,7 +120,18 @@ void pg_recovery_fail(struct pg_engine *engine, struct pg_sent_packet *packet);
 void pg_recovery_fail_all(struct pg_engine *engine, struct pg_series *series);
 /* Takes everything of a series off the lists and frees it; tells nobody. */
 void pg_recovery_forget(struct pg_engine *engine, struct pg_series *series);
-/* Does what is due: failures by age, losses, probes. */
+/* The list that a frame SENT or LOST is in by its last transmission. */
+static inline struct pg_frames *pg_recovery_list(struct pg_transmission *tx,
+						 const struct pg_sent_frame *frame)
+{
+	if (frame->state == PG_FRAGMENT_LOST)
+		return &tx->lost[frame->sent - 1];
+	return frame->sent > PG_SEND_RETRIES ? &tx->final : &tx->flight;
+}
+
+/* The lost frame that may go again now and was begun first, or NULL. */
+struct pg_sent_frame *pg_recovery_next(const struct pg_engine *engine);
+/* Does what is due: failures, losses, probes. Frames whose wait is over are the pump's. */
 void pg_recovery_timer(struct pg_engine *engine);
 /* When pg_recovery_timer has something to do. */
 uint64_t pg_recovery_deadline(const struct pg_engine *engine);

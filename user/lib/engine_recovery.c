@@ -15,10 +15,76 @@
 #define PERSISTENT     3 /* timeouts that a run of losses spans */
 #define DELAY_PARTS    24
 #define GRAIN_US       1000 /* of the timers */
+#define FAST_RETRIES   3    /* of a frame: as soon as it is found lost */
+#define PROBE_LOOK     64   /* frames, for one that may be sent again */
 
 static struct pg_series *series_of(const struct pg_sent_packet *packet)
 {
 	return packet->series;
+}
+
+static uint64_t min(uint64_t one, uint64_t other)
+{
+	return one < other ? one : other;
+}
+
+/* --- when a frame may go again -----------------------------------------------------------------
+ *
+ * The first retries go as soon as a loss is found, which on a fast path is every round trip: a peer
+ * whose application is full for a moment would use up all of them. From then on a frame waits since
+ * it last left, two timeouts, four, eight, so that its retries last about as long as the send
+ * timeout. The wait after the last one ends with its failure.
+ */
+
+static uint64_t wait_us(const struct pg_engine *engine, const struct pg_sent_frame *frame)
+{
+	if (frame->sent <= FAST_RETRIES)
+		return 0;
+	return 1000ull * pg_engine_retry_ms(engine, frame->sent - FAST_RETRIES);
+}
+
+static bool has_waited(const struct pg_engine *engine, const struct pg_sent_frame *frame)
+{
+	return pg_engine_since_us(engine, frame->last_us) >= wait_us(engine, frame);
+}
+
+static bool may_go_again(const struct pg_engine *engine, const struct pg_sent_frame *frame)
+{
+	return frame->sent <= PG_SEND_RETRIES && has_waited(engine, frame);
+}
+
+static uint64_t wait_end_ms(const struct pg_engine *engine, const struct pg_sent_frame *frame)
+{
+	return frame ? pg_engine_ms_from(frame->last_us + wait_us(engine, frame)) : UINT64_MAX;
+}
+
+static bool begun_before(struct pg_sent_frame *one, struct pg_sent_frame *other)
+{
+	const struct pg_sent_packet *packet = pg_sent_packet_of(one);
+	const struct pg_sent_packet *than = pg_sent_packet_of(other);
+
+	if (one->first_ms != other->first_ms)
+		return one->first_ms < other->first_ms;
+	if (packet->series == than->series && packet->id != than->id)
+		return packet->id < than->id;
+	return one->index < other->index;
+}
+
+/*
+ * Those begun first in front: the peer waits for the lowest packet, and may have no room for the
+ * others until it has that. Of those sent equally often the one that left first has waited longest,
+ * and was begun first but for what probes changed; so no list is ever walked.
+ */
+struct pg_sent_frame *pg_recovery_next(const struct pg_engine *engine)
+{
+	struct pg_sent_frame *next = NULL, *frame;
+
+	for (int i = 0; i < PG_SEND_RETRIES; i++) {
+		frame = TAILQ_FIRST(&engine->tx.lost[i]);
+		if (frame && has_waited(engine, frame) && (!next || begun_before(frame, next)))
+			next = frame;
+	}
+	return next;
 }
 
 /* --- acks --------------------------------------------------------------------------------------
@@ -35,10 +101,7 @@ static void take_off(struct pg_engine *engine, struct pg_sent_frame *frame)
 {
 	struct pg_transmission *tx = &engine->tx;
 
-	if (frame->state == PG_FRAGMENT_SENT)
-		TAILQ_REMOVE(&tx->flight, frame, turn);
-	else
-		TAILQ_REMOVE(&tx->lost, frame, turn);
+	TAILQ_REMOVE(pg_recovery_list(tx, frame), frame, turn);
 	TAILQ_REMOVE(&tx->age, frame, age);
 }
 
@@ -109,50 +172,6 @@ static uint64_t loss_delay_us(const struct pg_engine *engine)
 	return delay > GRAIN_US ? delay : GRAIN_US;
 }
 
-static bool begun_before(struct pg_sent_frame *one, struct pg_sent_frame *other)
-{
-	const struct pg_sent_packet *packet = pg_sent_packet_of(one);
-	const struct pg_sent_packet *than = pg_sent_packet_of(other);
-
-	if (one->first_ms != other->first_ms)
-		return one->first_ms < other->first_ms;
-	if (packet->series == than->series && packet->id != than->id)
-		return packet->id < than->id;
-	return one->index < other->index;
-}
-
-/*
- * To be sent again, those begun first in front: the peer waits for the lowest packet, and may have
- * no room for the others until it has that.
- */
-static void send_again(struct pg_transmission *tx, struct pg_sent_frame *frame)
-{
-	struct pg_sent_frame *before = TAILQ_LAST(&tx->lost, pg_frames);
-
-	while (before && begun_before(frame, before))
-		before = TAILQ_PREV(before, pg_frames, turn);
-	if (before)
-		TAILQ_INSERT_AFTER(&tx->lost, before, frame, turn);
-	else
-		TAILQ_INSERT_HEAD(&tx->lost, frame, turn);
-}
-
-/*
- * Sent again as often as it may be, and for as long as so many timeouts take: losses are found
- * within round trips, and a peer that is full for a moment refuses a frame many times.
- */
-static bool is_spent(const struct pg_engine *engine, const struct pg_sent_frame *frame)
-{
-	uint32_t retries = engine->env->options.send_retries;
-	uint64_t wait = 0;
-
-	if (frame->sent <= retries)
-		return false;
-	for (uint32_t i = 0; i < retries; i++)
-		wait += pg_engine_retry_ms(engine, i);
-	return pg_engine_since(engine, frame->first_ms) >= wait;
-}
-
 static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
 {
 	struct pg_sent_packet *packet = pg_sent_packet_of(frame);
@@ -162,31 +181,35 @@ static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
 	if (pg_rtt_known(&tx->rtt))
 		persistent = PERSISTENT * 1000ull * pg_engine_retry_ms(engine, 0);
 	engine->env->counters.lost++;
-	TAILQ_REMOVE(&tx->flight, frame, turn);
+	TAILQ_REMOVE(pg_recovery_list(tx, frame), frame, turn);
 	pg_congestion_lost(&tx->congestion, pg_tx_frame_bytes(engine, packet, frame->index),
 			   frame->order, frame->last_us, tx->next_order, persistent);
 	frame->state = PG_FRAGMENT_LOST;
-	send_again(tx, frame);
-	if (is_spent(engine, frame))
-		pg_recovery_fail(engine, packet);
+	TAILQ_INSERT_TAIL(pg_recovery_list(tx, frame), frame, turn);
 }
 
 /* Whatever was sent so far before something that arrived, or so long before, is lost. */
-static void find_losses(struct pg_engine *engine)
+static void find_losses_in(struct pg_engine *engine, const struct pg_frames *sent)
 {
 	struct pg_transmission *tx = &engine->tx;
 	uint64_t delay = loss_delay_us(engine);
 	struct pg_sent_frame *frame;
 
-	tx->loss_us = UINT64_MAX;
-	while ((frame = TAILQ_FIRST(&tx->flight)) && frame->order < tx->acked_order) {
+	while ((frame = TAILQ_FIRST(sent)) && frame->order < tx->acked_order) {
 		if (tx->acked_order - frame->order < tx->reordering &&
 		    pg_engine_since_us(engine, frame->last_us) < delay) {
-			tx->loss_us = frame->last_us + delay;
+			tx->loss_us = min(tx->loss_us, frame->last_us + delay);
 			return;
 		}
 		lose(engine, frame);
 	}
+}
+
+static void find_losses(struct pg_engine *engine)
+{
+	engine->tx.loss_us = UINT64_MAX;
+	find_losses_in(engine, &engine->tx.flight);
+	find_losses_in(engine, &engine->tx.final);
 }
 
 void pg_recovery_acked(struct pg_engine *engine, struct pg_sent_packet *packet)
@@ -263,67 +286,111 @@ static uint64_t probe_ms(const struct pg_engine *engine)
 {
 	const struct pg_transmission *tx = &engine->tx;
 
-	if (TAILQ_EMPTY(&tx->flight))
+	if (TAILQ_EMPTY(&tx->flight) && TAILQ_EMPTY(&tx->final))
 		return UINT64_MAX;
 	return tx->base_ms + pg_engine_retry_ms(engine, tx->backoff);
 }
 
-static void probe_frame(struct pg_engine *engine, struct pg_sent_frame *frame)
+/* The frame begun first of those that may go again, or NULL: there is none among the oldest. */
+static struct pg_sent_frame *first_begun(const struct pg_engine *engine)
 {
-	if (is_spent(engine, frame))
-		pg_recovery_fail(engine, pg_sent_packet_of(frame));
-	else
+	struct pg_sent_frame *frame = TAILQ_FIRST(&engine->tx.age);
+
+	for (int i = 0; frame && i < PROBE_LOOK; i++, frame = TAILQ_NEXT(frame, age))
+		if (may_go_again(engine, frame))
+			return frame;
+	return NULL;
+}
+
+static struct pg_sent_frame *longest_away(const struct pg_engine *engine)
+{
+	struct pg_sent_frame *frame = TAILQ_FIRST(&engine->tx.flight);
+	bool left_now = frame && frame->last_us == pg_engine_now_us(engine);
+
+	return frame && !left_now && may_go_again(engine, frame) ? frame : NULL;
+}
+
+static bool probe_frame(struct pg_engine *engine, struct pg_sent_frame *frame)
+{
+	if (frame)
 		pg_tx_frame(engine, pg_sent_packet_of(frame), frame);
+	return frame;
 }
 
 /*
  * No ack came for a whole timeout: the frame that was begun first goes again, whatever the window
  * says, because a peer whose receive buffer is full takes nothing but the packet whose turn it is.
  * If that brought no ack either, so does the one whose last transmission is longest ago: of two
- * series the peer may take only the other.
+ * series the peer may take only the other. Those that wait are passed over; where all do, the next
+ * look is a timeout later, not two.
  */
 static void probe(struct pg_engine *engine)
 {
 	struct pg_transmission *tx = &engine->tx;
-	struct pg_sent_frame *frame = TAILQ_FIRST(&tx->age);
+	bool sent = probe_frame(engine, first_begun(engine));
 
+	if (!sent || tx->backoff)
+		sent |= probe_frame(engine, longest_away(engine));
+	tx->base_ms = engine->env->now_ms;
+	if (!sent)
+		return;
 	engine->env->counters.timeouts++;
 	tx->backoff++;
-	tx->base_ms = engine->env->now_ms;
-	probe_frame(engine, frame);
-	frame = TAILQ_FIRST(&tx->flight);
-	if (tx->backoff > 1 && frame && frame->last_us != pg_engine_now_us(engine))
-		probe_frame(engine, frame);
 }
 
-static void fail_old(struct pg_engine *engine)
+/* A frame whose packet has failed, or NULL: begun too long ago, or its last wait is over. */
+static struct pg_sent_frame *failed(const struct pg_engine *engine)
 {
-	uint64_t timeout = engine->env->options.send_timeout_ms;
-	struct pg_sent_frame *frame;
+	const struct pg_frames *spent[] = { &engine->tx.final, &engine->tx.lost[PG_SEND_RETRIES] };
+	struct pg_sent_frame *frame = TAILQ_FIRST(&engine->tx.age);
 
-	while ((frame = TAILQ_FIRST(&engine->tx.age)) &&
-	       pg_engine_since(engine, frame->first_ms) >= timeout)
-		pg_recovery_fail(engine, pg_sent_packet_of(frame));
+	if (frame &&
+	    pg_engine_since(engine, frame->first_ms) >= engine->env->options.send_timeout_ms)
+		return frame;
+	for (int i = 0; i < 2; i++) {
+		frame = TAILQ_FIRST(spent[i]);
+		if (frame && has_waited(engine, frame))
+			return frame;
+	}
+	return NULL;
 }
 
 void pg_recovery_timer(struct pg_engine *engine)
 {
-	fail_old(engine);
+	struct pg_sent_frame *frame;
+
+	while ((frame = failed(engine)))
+		pg_recovery_fail(engine, pg_sent_packet_of(frame));
 	if (engine->tx.loss_us <= pg_engine_now_us(engine))
 		find_losses(engine);
 	if (probe_ms(engine) <= engine->env->now_ms)
 		probe(engine);
 }
 
+/* When a lost frame may go again, or has failed; those that may now wait for the window. */
+static uint64_t held_ms(const struct pg_engine *engine)
+{
+	const struct pg_transmission *tx = &engine->tx;
+	uint64_t deadline = UINT64_MAX;
+	struct pg_sent_frame *frame;
+
+	for (int i = FAST_RETRIES; i <= PG_SEND_RETRIES; i++) {
+		frame = TAILQ_FIRST(&tx->lost[i]);
+		if (frame && !may_go_again(engine, frame))
+			deadline = min(deadline, wait_end_ms(engine, frame));
+	}
+	return deadline;
+}
+
 uint64_t pg_recovery_deadline(const struct pg_engine *engine)
 {
 	const struct pg_transmission *tx = &engine->tx;
 	struct pg_sent_frame *oldest = TAILQ_FIRST(&tx->age);
-	uint64_t deadline = probe_ms(engine), loss = pg_engine_ms_from(tx->loss_us);
+	uint64_t deadline = min(probe_ms(engine), pg_engine_ms_from(tx->loss_us));
 
-	if (loss < deadline)
-		deadline = loss;
-	if (oldest && oldest->first_ms + engine->env->options.send_timeout_ms < deadline)
-		deadline = oldest->first_ms + engine->env->options.send_timeout_ms;
-	return deadline;
+	if (!oldest)
+		return deadline;
+	deadline = min(deadline, oldest->first_ms + engine->env->options.send_timeout_ms);
+	deadline = min(deadline, wait_end_ms(engine, TAILQ_FIRST(&tx->final)));
+	return min(deadline, held_ms(engine));
 }

@@ -13,7 +13,9 @@ void pg_tx_init(struct pg_engine *engine)
 	struct pg_transmission *tx = &engine->tx;
 
 	TAILQ_INIT(&tx->flight);
-	TAILQ_INIT(&tx->lost);
+	TAILQ_INIT(&tx->final);
+	for (int i = 0; i <= PG_SEND_RETRIES; i++)
+		TAILQ_INIT(&tx->lost[i]);
 	TAILQ_INIT(&tx->age);
 	TAILQ_INIT(&tx->sending);
 	pg_congestion_init(&tx->congestion, PG_HEADER_MAX + engine->max_payload);
@@ -103,14 +105,10 @@ static void note_sent(struct pg_engine *engine, struct pg_sent_packet *packet,
 	bool in_flight = frame->state == PG_FRAGMENT_SENT;
 	uint64_t now = engine->env->now_ms;
 
-	if (in_flight)
-		TAILQ_REMOVE(&tx->flight, frame, turn);
-	else if (frame->state == PG_FRAGMENT_LOST)
-		TAILQ_REMOVE(&tx->lost, frame, turn);
+	if (frame->sent)
+		TAILQ_REMOVE(pg_recovery_list(tx, frame), frame, turn);
 	frame->was_lost = frame->state == PG_FRAGMENT_LOST;
-	if (frame->sent < UINT8_MAX)
-		frame->sent++;
-	if (frame->sent == 1) {
+	if (!frame->sent++) {
 		frame->first_ms = now;
 		TAILQ_INSERT_TAIL(&tx->age, frame, age);
 		packet->begun++;
@@ -119,8 +117,8 @@ static void note_sent(struct pg_engine *engine, struct pg_sent_packet *packet,
 		packet->resent++;
 		engine->env->counters.resent++;
 	}
-	TAILQ_INSERT_TAIL(&tx->flight, frame, turn);
 	frame->state = PG_FRAGMENT_SENT;
+	TAILQ_INSERT_TAIL(pg_recovery_list(tx, frame), frame, turn);
 	packet->state = packet->begun < packet->frames ? PG_PACKET_FRAGMENTING : PG_PACKET_SENT;
 	frame->last_us = pg_engine_now_us(engine);
 	tx->base_ms = now;
@@ -191,7 +189,7 @@ static void end_turn(struct pg_engine *engine, struct pg_series *series)
 static bool pump_one(struct pg_engine *engine)
 {
 	struct pg_transmission *tx = &engine->tx;
-	struct pg_sent_frame *frame = TAILQ_FIRST(&tx->lost);
+	struct pg_sent_frame *frame = pg_recovery_next(engine);
 	struct pg_sent_packet *packet;
 	uint64_t now = pg_engine_now_us(engine), at;
 
