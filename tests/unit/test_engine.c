@@ -1722,6 +1722,7 @@ static void test_options_default(void **state)
 	assert_int_equal(options.receive_buffer_bytes, 4194304);
 	assert_int_equal(options.send_buffer_bytes, 4194304);
 	assert_int_equal(options.send_timeout_ms, 10000);
+	assert_int_equal(options.send_retries, 8);
 	assert_int_equal(options.rto_min_ms, 100);
 	assert_int_equal(options.rto_max_ms, 8000);
 	assert_int_equal(options.streams_at_once, 1024);

@@ -162,7 +162,7 @@ static void assert_left(const uint32_t *at_ms, uint32_t count)
 struct timing {
 	const char *name;
 	uint32_t bytes, fragment;
-	uint32_t send_timeout_ms, rto_min_ms; /* 0 = the default */
+	uint32_t send_timeout_ms, rto_min_ms, send_retries; /* 0 = the default */
 	uint32_t failed_ms, count;
 	const uint32_t *left_ms;
 };
@@ -172,12 +172,15 @@ static const uint32_t slow_ms[] = { 0, 23, 50, 73, 2073, 6073, 14073, 22073, 300
 
 /* A packet of the stream leaves every 10 ms and is acked after 20. */
 static const struct timing timings[] = {
-	{ "a packet, to the send timeout", 5, 0, 0, 0, 10000, 9, usual_ms },
-	{ "a packet, to the end of its retries", 5, 0, 60000, 0, 12673, 9, usual_ms },
-	{ "a fragment in the middle", 3000, 2, 60000, 0, 12673, 9, usual_ms },
-	{ "the last fragment", 3000, 3, 0, 0, 10000, 9, usual_ms },
-	{ "a longer timeout, to the send timeout", 5, 0, 0, 1000, 10000, 6, slow_ms },
-	{ "a longer one, to the end: no wait above 8 s", 5, 0, 60000, 1000, 38073, 9, slow_ms },
+	{ "a packet, to the send timeout", 5, 0, 0, 0, 0, 10000, 9, usual_ms },
+	{ "a packet, to the end of its retries", 5, 0, 60000, 0, 0, 12673, 9, usual_ms },
+	{ "a fragment in the middle", 3000, 2, 60000, 0, 0, 12673, 9, usual_ms },
+	{ "the last fragment", 3000, 3, 0, 0, 0, 10000, 9, usual_ms },
+	{ "a longer timeout, to the send timeout", 5, 0, 0, 1000, 0, 10000, 6, slow_ms },
+	{ "a longer one, to the end: no wait above 8 s", 5, 0, 60000, 1000, 0, 38073, 9, slow_ms },
+	{ "four retries", 5, 0, 0, 0, 4, 673, 5, usual_ms },
+	{ "one retry and its timeout", 5, 0, 0, 0, 1, 123, 2, usual_ms },
+	{ "no more than eight, whatever is asked for", 5, 0, 60000, 0, 9, 12673, 9, usual_ms },
 };
 
 static void run_timing(const struct timing *row)
@@ -188,6 +191,7 @@ static void run_timing(const struct timing *row)
 	print_message("%s\n", row->name);
 	options.engine[CLIENT].send_timeout_ms = row->send_timeout_ms;
 	options.engine[CLIENT].rto_min_ms = row->rto_min_ms;
+	options.engine[CLIENT].send_retries = row->send_retries;
 	stream = start(1, &options);
 	give_victim(row->bytes, row->fragment, NEVER);
 	while (p->now_ms < victim.begin_ms + 60000) {

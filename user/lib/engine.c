@@ -22,6 +22,8 @@ void pg_engine_options_default(struct pg_engine_options *options)
 	} while (0);
 	PG_ENGINE_OPTIONS(PG_X)
 #undef PG_X
+	if (options->send_retries > PG_SEND_RETRIES_MAX)
+		options->send_retries = PG_SEND_RETRIES_MAX;
 }
 
 static uint32_t smaller(uint32_t ours, uint32_t theirs)

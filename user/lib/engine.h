@@ -101,12 +101,12 @@ struct pg_engine_ops {
 	void (*random)(uint8_t *bytes, uint32_t count);
 };
 
-/* Transmissions of a frame after the first (PROTOCOL section 7). */
-#define PG_SEND_RETRIES 8
+#define PG_SEND_RETRIES_MAX 8
 
 /*
  * Limits and timers of PROTOCOL section 7: X(name, default, help). 0 = the default. A receive
- * timeout is above the send timeout of the peer.
+ * timeout is above the send timeout of the peer; more retries than PG_SEND_RETRIES_MAX are that
+ * many.
  */
 #define PG_ENGINE_OPTIONS(X)                                                                   \
 	X(receive_timeout_ms, 12000, "wait for a missing packet before it is a gap")           \
@@ -114,6 +114,7 @@ struct pg_engine_ops {
 	X(receive_buffer_bytes, 4 << 20, "of a session, streams included; above half, SLOW")   \
 	X(send_buffer_bytes, 4 << 20, "of a session, streams included; full, sending refuses") \
 	X(send_timeout_ms, 10000, "from a frame's first transmission until it has failed")     \
+	X(send_retries, PG_SEND_RETRIES_MAX, "transmissions of a frame after the first")       \
 	X(rto_first_ms, 500, "retransmission timeout before a round trip is known")            \
 	X(rto_min_ms, 100, "lowest retransmission timeout")                                    \
 	X(rto_max_ms, 8000, "highest retransmission timeout, doubled ones included")           \
@@ -227,7 +228,7 @@ struct pg_transmission {
 	struct pg_frames flight; /* sent and not acked, by their last transmission */
 	struct pg_frames final;	 /* the same, of frames that were sent again as often as they may */
 	/* found lost; lost[n] were sent again n times, and are by their last transmission, too */
-	struct pg_frames lost[1 + PG_SEND_RETRIES];
+	struct pg_frames lost[1 + PG_SEND_RETRIES_MAX];
 	struct pg_frames age; /* all of these, by their first transmission */
 	struct pg_series_list sending;
 	uint64_t next_order;

@@ -121,12 +121,14 @@ void pg_recovery_fail_all(struct pg_engine *engine, struct pg_series *series);
 /* Takes everything of a series off the lists and frees it; tells nobody. */
 void pg_recovery_forget(struct pg_engine *engine, struct pg_series *series);
 /* The list that a frame SENT or LOST is in by its last transmission. */
-static inline struct pg_frames *pg_recovery_list(struct pg_transmission *tx,
+static inline struct pg_frames *pg_recovery_list(struct pg_engine *engine,
 						 const struct pg_sent_frame *frame)
 {
+	struct pg_transmission *tx = &engine->tx;
+
 	if (frame->state == PG_FRAGMENT_LOST)
 		return &tx->lost[frame->sent - 1];
-	return frame->sent > PG_SEND_RETRIES ? &tx->final : &tx->flight;
+	return frame->sent > engine->env->options.send_retries ? &tx->final : &tx->flight;
 }
 
 /* The lost frame that may go again now and was begun first, or NULL. */

@@ -38,9 +38,11 @@ static uint64_t min(uint64_t one, uint64_t other)
 
 static uint64_t wait_us(const struct pg_engine *engine, const struct pg_sent_frame *frame)
 {
-	if (frame->sent <= FAST_RETRIES)
+	uint32_t doublings = frame->sent > FAST_RETRIES ? frame->sent - FAST_RETRIES : 0;
+
+	if (!doublings && frame->sent <= engine->env->options.send_retries)
 		return 0;
-	return 1000ull * pg_engine_retry_ms(engine, frame->sent - FAST_RETRIES);
+	return 1000ull * pg_engine_retry_ms(engine, doublings);
 }
 
 static bool has_waited(const struct pg_engine *engine, const struct pg_sent_frame *frame)
@@ -50,7 +52,7 @@ static bool has_waited(const struct pg_engine *engine, const struct pg_sent_fram
 
 static bool may_go_again(const struct pg_engine *engine, const struct pg_sent_frame *frame)
 {
-	return frame->sent <= PG_SEND_RETRIES && has_waited(engine, frame);
+	return frame->sent <= engine->env->options.send_retries && has_waited(engine, frame);
 }
 
 static uint64_t wait_end_ms(const struct pg_engine *engine, const struct pg_sent_frame *frame)
@@ -79,7 +81,7 @@ struct pg_sent_frame *pg_recovery_next(const struct pg_engine *engine)
 {
 	struct pg_sent_frame *next = NULL, *frame;
 
-	for (int i = 0; i < PG_SEND_RETRIES; i++) {
+	for (uint32_t i = 0; i < engine->env->options.send_retries; i++) {
 		frame = TAILQ_FIRST(&engine->tx.lost[i]);
 		if (frame && has_waited(engine, frame) && (!next || begun_before(frame, next)))
 			next = frame;
@@ -101,7 +103,7 @@ static void take_off(struct pg_engine *engine, struct pg_sent_frame *frame)
 {
 	struct pg_transmission *tx = &engine->tx;
 
-	TAILQ_REMOVE(pg_recovery_list(tx, frame), frame, turn);
+	TAILQ_REMOVE(pg_recovery_list(engine, frame), frame, turn);
 	TAILQ_REMOVE(&tx->age, frame, age);
 }
 
@@ -181,11 +183,11 @@ static void lose(struct pg_engine *engine, struct pg_sent_frame *frame)
 	if (pg_rtt_known(&tx->rtt))
 		persistent = PERSISTENT * 1000ull * pg_engine_retry_ms(engine, 0);
 	engine->env->counters.lost++;
-	TAILQ_REMOVE(pg_recovery_list(tx, frame), frame, turn);
+	TAILQ_REMOVE(pg_recovery_list(engine, frame), frame, turn);
 	pg_congestion_lost(&tx->congestion, pg_tx_frame_bytes(engine, packet, frame->index),
 			   frame->order, frame->last_us, tx->next_order, persistent);
 	frame->state = PG_FRAGMENT_LOST;
-	TAILQ_INSERT_TAIL(pg_recovery_list(tx, frame), frame, turn);
+	TAILQ_INSERT_TAIL(pg_recovery_list(engine, frame), frame, turn);
 }
 
 /* Whatever was sent so far before something that arrived, or so long before, is lost. */
@@ -341,8 +343,10 @@ static void probe(struct pg_engine *engine)
 /* A frame whose packet has failed, or NULL: begun too long ago, or its last wait is over. */
 static struct pg_sent_frame *failed(const struct pg_engine *engine)
 {
-	const struct pg_frames *spent[] = { &engine->tx.final, &engine->tx.lost[PG_SEND_RETRIES] };
-	struct pg_sent_frame *frame = TAILQ_FIRST(&engine->tx.age);
+	const struct pg_transmission *tx = &engine->tx;
+	const struct pg_frames *spent[] = { &tx->final,
+					    &tx->lost[engine->env->options.send_retries] };
+	struct pg_sent_frame *frame = TAILQ_FIRST(&tx->age);
 
 	if (frame &&
 	    pg_engine_since(engine, frame->first_ms) >= engine->env->options.send_timeout_ms)
@@ -374,7 +378,7 @@ static uint64_t held_ms(const struct pg_engine *engine)
 	uint64_t deadline = UINT64_MAX;
 	struct pg_sent_frame *frame;
 
-	for (int i = FAST_RETRIES; i <= PG_SEND_RETRIES; i++) {
+	for (uint32_t i = 0; i <= engine->env->options.send_retries; i++) {
 		frame = TAILQ_FIRST(&tx->lost[i]);
 		if (frame && !may_go_again(engine, frame))
 			deadline = min(deadline, wait_end_ms(engine, frame));

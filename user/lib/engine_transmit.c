@@ -14,7 +14,7 @@ void pg_tx_init(struct pg_engine *engine)
 
 	TAILQ_INIT(&tx->flight);
 	TAILQ_INIT(&tx->final);
-	for (int i = 0; i <= PG_SEND_RETRIES; i++)
+	for (int i = 0; i <= PG_SEND_RETRIES_MAX; i++)
 		TAILQ_INIT(&tx->lost[i]);
 	TAILQ_INIT(&tx->age);
 	TAILQ_INIT(&tx->sending);
@@ -106,7 +106,7 @@ static void note_sent(struct pg_engine *engine, struct pg_sent_packet *packet,
 	uint64_t now = engine->env->now_ms;
 
 	if (frame->sent)
-		TAILQ_REMOVE(pg_recovery_list(tx, frame), frame, turn);
+		TAILQ_REMOVE(pg_recovery_list(engine, frame), frame, turn);
 	frame->was_lost = frame->state == PG_FRAGMENT_LOST;
 	if (!frame->sent++) {
 		frame->first_ms = now;
@@ -118,7 +118,7 @@ static void note_sent(struct pg_engine *engine, struct pg_sent_packet *packet,
 		engine->env->counters.resent++;
 	}
 	frame->state = PG_FRAGMENT_SENT;
-	TAILQ_INSERT_TAIL(pg_recovery_list(tx, frame), frame, turn);
+	TAILQ_INSERT_TAIL(pg_recovery_list(engine, frame), frame, turn);
 	packet->state = packet->begun < packet->frames ? PG_PACKET_FRAGMENTING : PG_PACKET_SENT;
 	frame->last_us = pg_engine_now_us(engine);
 	tx->base_ms = now;
