@@ -48,12 +48,13 @@ static __always_inline void write_ack(const struct pg_session *session, __u32 st
 }
 
 /*
- * The time of a frame sent now: the kernel's clock and the agent's offset, but never less than what
- * the session has sent already, from here or by the agent, though the wall clock may step back.
+ * The time of a frame sent now: the kernel's coarse clock, a tick old at most, and the agent's
+ * offset, but never less than what the session has sent already, from here or by the agent, though
+ * the wall clock may step back.
  */
 static __always_inline __u64 ack_time_ms(__u32 slot, const struct pg_shared *shared)
 {
-	__u64 now_ms = (bpf_ktime_get_ns() + shared->clock_offset_ns) / NS_PER_MS;
+	__u64 now_ms = (bpf_ktime_get_coarse_ns() + shared->clock_offset_ns) / NS_PER_MS;
 	const struct pg_window *window = bpf_map_lookup_elem(&pg_windows, &slot);
 	struct pg_acks_state *acks = bpf_map_lookup_elem(&pg_acks, &slot);
 

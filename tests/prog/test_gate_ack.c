@@ -4,7 +4,7 @@
 
 #include "gate_fixture.h"
 
-#define CLOCK_MS     1700000000000ull /* what the agent's offset makes of the kernel's clock */
+#define CLOCK_MS     1700000000000ull /* what the agent's offset makes of the coarse clock */
 #define HOUR_MS	     3600000ll
 #define STREAM	     9
 #define STREAM_SLOT  4
@@ -16,7 +16,7 @@ static uint64_t kernel_ms(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return now.tv_sec * 1000ull + now.tv_nsec / 1000000;
 }
 
