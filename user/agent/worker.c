@@ -154,6 +154,27 @@ static bool take_messages(struct pg_worker *worker)
 /* --- the loop ----------------------------------------------------------------------------------
  */
 
+/*
+ * While frames pour in through AF_XDP the kernel's sockets are looked at now and then; else when
+ * poll found something in them, so that a wake-up for AF_XDP makes no call for nothing.
+ */
+static bool sockets_due(struct pg_worker *worker, bool frames)
+{
+	if (frames)
+		return !(++worker->turn % SOCKET_TURNS);
+	return worker->sockets_ready || worker->spin;
+}
+
+static bool receive_sockets(struct pg_worker *worker)
+{
+	bool any = false;
+
+	for (uint32_t i = 1; i < worker->view->count; i++)
+		if (worker->view->endpoints[i].used && pg_worker_receive_socket(worker, i))
+			any = true;
+	return any;
+}
+
 static bool receive(struct pg_worker *worker)
 {
 	struct pg_xsk_frame frames[BATCH];
@@ -168,13 +189,10 @@ static bool receive(struct pg_worker *worker)
 			any = true;
 		}
 	}
-	/* while frames pour in through AF_XDP the kernel's sockets are looked at now and then */
-	if (!worker->serves_sockets || (any && ++worker->turn % SOCKET_TURNS))
+	if (!worker->serves_sockets || !sockets_due(worker, any))
 		return any;
-	for (uint32_t i = 1; i < worker->view->count; i++)
-		if (worker->view->endpoints[i].used && pg_worker_receive_socket(worker, i))
-			any = true;
-	return any;
+	worker->sockets_ready = receive_sockets(worker);
+	return any || worker->sockets_ready;
 }
 
 static void fire_timers(struct pg_worker *worker)
@@ -197,26 +215,39 @@ static void fire_timers(struct pg_worker *worker)
 
 #define POLLED_MAX (2 + PG_CONFIG_ENDPOINTS_MAX + PG_APPS_MAX)
 
-static uint32_t fill_polled(const struct pg_worker *worker, struct pollfd *polled)
+/* The inbox first, the kernel's sockets behind it, in front of *ret_sockets_end. */
+static uint32_t fill_polled(const struct pg_worker *worker, struct pollfd *polled,
+			    uint32_t *ret_sockets_end)
 {
 	uint32_t n = 0;
 
 	polled[n++] = (struct pollfd){ .fd = worker->inbox.wake_fd, .events = POLLIN };
-	if (worker->xsk)
-		polled[n++] = (struct pollfd){ .fd = pg_xsk_fd(worker->xsk), .events = POLLIN };
 	for (uint32_t i = 1; worker->serves_sockets && i < worker->view->count; i++)
-		if (worker->view->endpoints[i].socket >= 0 && n < POLLED_MAX - PG_APPS_MAX)
+		if (worker->view->endpoints[i].socket >= 0 && n <= PG_CONFIG_ENDPOINTS_MAX)
 			polled[n++] = (struct pollfd){ .fd = worker->view->endpoints[i].socket,
 						       .events = POLLIN };
+	*ret_sockets_end = n;
+	if (worker->xsk)
+		polled[n++] = (struct pollfd){ .fd = pg_xsk_fd(worker->xsk), .events = POLLIN };
 	n += pg_delivery_fill_polled(&worker->delivery, polled + n);
 	return n;
+}
+
+static void note_ready(struct pg_worker *worker, const struct pollfd *polled, uint32_t sockets_end)
+{
+	uint64_t count;
+
+	for (uint32_t i = 1; i < sockets_end; i++)
+		worker->sockets_ready |= polled[i].revents != 0;
+	if (polled[0].revents && read(worker->inbox.wake_fd, &count, sizeof(count)) < 0)
+		return;
 }
 
 static void wait(struct pg_worker *worker)
 {
 	struct pollfd polled[POLLED_MAX];
+	uint32_t count, sockets_end;
 	int timeout = pg_wheel_wait_ms(&worker->wheel, worker->env.now_ms);
-	uint64_t count;
 
 	if (timeout < 0 || timeout > SLEEP_MAX_MS)
 		timeout = SLEEP_MAX_MS;
@@ -224,9 +255,9 @@ static void wait(struct pg_worker *worker)
 		timeout = worker->handshake_due_ms > worker->env.now_ms
 				  ? worker->handshake_due_ms - worker->env.now_ms
 				  : 0;
-	poll(polled, fill_polled(worker, polled), timeout);
-	if (read(worker->inbox.wake_fd, &count, sizeof(count)) < 0)
-		return;
+	count = fill_polled(worker, polled, &sockets_end);
+	if (poll(polled, count, timeout) > 0)
+		note_ready(worker, polled, sockets_end);
 }
 
 static void *loop(void *context)

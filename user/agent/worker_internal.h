@@ -56,6 +56,7 @@ struct pg_worker {
 	struct pg_entry *unowned; /* closed entries to free after the batch */
 	struct pg_delivery delivery;
 	uint32_t turn;
+	bool sockets_ready; /* poll found something in a kernel's socket */
 
 	/* data frames that wait for the AEAD, in order of arrival */
 	struct datagram *pending[BATCH];
