@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "e2e.h"
@@ -417,6 +418,9 @@ int main(int argc, char **argv)
 	own_pid = getpid();
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
+	/* in a session of its own no terminal ends it */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	bench_raise_group();
 	bench_net_open(&net);
 	bench_sessions_make();
 	bench_generator_open(&net, POOL_MAX);

@@ -89,7 +89,12 @@ void bench_generator_run(const struct bench_load *load, struct bench_sent *ret_s
 
 /* Gives a thread a CPU, in front of everybody else; 0 = the calling one. Children inherit it. */
 void bench_pin(pid_t pid, int cpu);
-/* The same for a server's process, which gets as much of SERVER_CPU as its NAPI thread. */
+/*
+ * Puts the calling process in front of the other sessions of the machine, where the kernel shares
+ * CPU time among sessions first: the priorities of threads count only within one.
+ */
+void bench_raise_group(void);
+/* Both for a server's process, which gets as much of SERVER_CPU as its NAPI thread. */
 void bench_stand_alone(void);
 /* CPU time of all threads of a process so far, in seconds. */
 double bench_cpu_seconds(pid_t pid);
