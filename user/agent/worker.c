@@ -156,13 +156,14 @@ static bool take_messages(struct pg_worker *worker)
 
 /*
  * While frames pour in through AF_XDP the kernel's sockets are looked at now and then; else when
- * poll found something in them, so that a wake-up for AF_XDP makes no call for nothing.
+ * poll found something in them, so that a wake-up for AF_XDP makes no call for nothing, and where
+ * there were messages: while they pour in, nothing polls.
  */
-static bool sockets_due(struct pg_worker *worker, bool frames)
+static bool sockets_due(struct pg_worker *worker, bool frames, bool messages)
 {
 	if (frames)
 		return !(++worker->turn % SOCKET_TURNS);
-	return worker->sockets_ready || worker->spin;
+	return worker->sockets_ready || messages || worker->spin;
 }
 
 static bool receive_sockets(struct pg_worker *worker)
@@ -175,7 +176,7 @@ static bool receive_sockets(struct pg_worker *worker)
 	return any;
 }
 
-static bool receive(struct pg_worker *worker)
+static bool receive(struct pg_worker *worker, bool messages)
 {
 	struct pg_xsk_frame frames[BATCH];
 	bool any = false;
@@ -189,7 +190,7 @@ static bool receive(struct pg_worker *worker)
 			any = true;
 		}
 	}
-	if (!worker->serves_sockets || !sockets_due(worker, any))
+	if (!worker->serves_sockets || !sockets_due(worker, any, messages))
 		return any;
 	worker->sockets_ready = receive_sockets(worker);
 	return any || worker->sockets_ready;
@@ -268,7 +269,7 @@ static void *loop(void *context)
 	while (!worker->stopping) {
 		read_clocks(worker);
 		busy = take_messages(worker);
-		busy |= receive(worker);
+		busy |= receive(worker, busy);
 		fire_timers(worker);
 		if (pg_delivery_unblock(&worker->delivery) && worker->stalled) {
 			pg_worker_resume_stalled(worker);
