@@ -1360,6 +1360,48 @@ static void test_clean_stop(void **state)
 	pg_store_close(store);
 }
 
+/* What the disk holds for certain: the database without its log, which is some seconds behind. */
+static void lose_power(struct pg_store *store)
+{
+	static char content[1 << 20];
+	FILE *file = fopen(in_store("store.db"), "r");
+	size_t length;
+
+	assert_non_null(file);
+	length = fread(content, 1, sizeof(content), file);
+	assert_true(length && length < sizeof(content));
+	fclose(file);
+	pg_store_close(store);
+	unlink(in_store("store.db-wal"));
+	file = fopen(in_store("store.db"), "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(content, 1, length, file), length);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* Once windows are adopted no failure of the machine brings them back: what came since is newer. */
+static void test_windows_after_power_loss(void **state)
+{
+	struct pg_store *store = open_with_endpoint();
+	uint64_t handle = add(store, 1);
+
+	assert_int_equal(pg_store_save_window(store, handle, "window", 6), 0);
+	assert_int_equal(pg_store_mark_clean(store, NULL), 0);
+	lose_power(store);
+
+	store = open_store();
+	assert_int_equal(pg_store_past(store), PG_STORE_CLEAN);
+	assert_int_equal(list(store).rows[0].window_bytes, 6);
+	assert_int_equal(pg_store_clear_windows(store, NULL), 0);
+	lose_power(store);
+
+	store = open_store();
+	assert_int_not_equal(pg_store_past(store), PG_STORE_CLEAN);
+	assert_int_equal(list(store).count, 1);
+	assert_null(list(store).rows[0].window);
+	pg_store_close(store);
+}
+
 /* More windows than the queue holds: the caller waits, nothing is lost. */
 static void test_many_windows(void **state)
 {
@@ -1729,6 +1771,7 @@ int main(void)
 		TEST(test_close_flushes),
 		TEST(test_killed),
 		TEST(test_clean_stop),
+		TEST(test_windows_after_power_loss),
 		TEST(test_many_windows),
 		TEST(test_failed_commits),
 		TEST(test_full_disk),

@@ -52,6 +52,7 @@ int pg_store_clear_windows(struct pg_store *store, struct pg_error *error)
 	struct pg_store_request request = {
 		.attempt = "clear the windows in",
 		.run = run_clear_windows,
+		.durable = true,
 	};
 
 	return pg_store_submit(store, &request, error);

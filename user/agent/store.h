@@ -178,7 +178,8 @@ int pg_store_mark_clean(struct pg_store *store, struct pg_error *error);
 
 /*
  * At a start, once the saved windows are adopted and before a frame is taken. Windows of a run that
- * did not end clean are forgotten by pg_store_open.
+ * did not end clean are forgotten by pg_store_open. When this returned 0 the disk holds that they
+ * are gone and that a run began: a machine that fails does not bring them back.
  */
 int pg_store_clear_windows(struct pg_store *store, struct pg_error *error);
 
