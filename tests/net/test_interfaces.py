@@ -5,7 +5,6 @@ attach is not confirmed, when the agent cannot start, and when two agents want t
 
 import os
 import socket
-import socket
 import struct
 import sys
 
@@ -13,6 +12,7 @@ from lab import (PINS, Lab, attach_xdp_pass, bpf, in_namespace, require_root, ru
 from lab_report import Failed, Report, expect, expect_equal
 from lab_session import configuration, endpoint
 
+SHIELD = {"set_sysctl": "on", "listeners": [{"port": 4900, "mode": "on"}]}
 GAME, NEWS = endpoint("game", 4000), endpoint("news", 4001)
 DONE, FAILED = 0, 1
 NAME, OTHER, PEER = "pgt0", "pgt1", "pgt9"
@@ -312,19 +312,22 @@ def passed(bench):
 
 def check_many_names(bench):
     """An instance lives on though more interfaces come and go than it has rows of counters. No
-    interface inherits what another one counted, and one that stays keeps what it counted."""
+    interface inherits what another one counted, or how it made cookies, and one that stays keeps
+    what it counted."""
     bench.started()
     send_foreign(bench, PEER, 500)
     wait_until(lambda: passed(bench)[NAME] >= 500, 3, "500 frames")
+    bench.agent.stop()
     for first in range(0, 21, 7):
         names = ["many%d" % number for number in range(first, first + 7)]
-        bench.agent.stop()
         for name in names:
             bench.ip("link", "add", name, "type", "veth", "peer", "name", "p" + name)
             for end in (name, "p" + name):
                 bench.ip("link", "set", end, "up")
-        bench.agent.write_config(configuration([GAME], interfaces=[NAME] + names))
+        bench.agent.write_config(configuration([GAME], interfaces=[NAME] + names, shield=SHIELD))
         bench.agent.start()
+        for name in names:
+            bench.said("shield: %s: " % name)
         counted = passed(bench)
         expect_equal(sorted(counted), sorted([NAME] + names), "interfaces")
         expect(counted[NAME] >= 500, "%s lost what it counted: %r", NAME, counted)
@@ -332,9 +335,9 @@ def check_many_names(bench):
         for name in names:
             send_foreign(bench, "p" + name, 400)
         wait_until(lambda: min(passed(bench).values()) >= 400, 3, "400 frames each")
+        bench.agent.stop()
         for name in names:
             bench.ip("link", "del", name)
-    bench.agent.stop()
     bench.agent.write_config(configuration([GAME], interfaces=[NAME]))
     bench.agent.start()
 

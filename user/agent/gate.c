@@ -391,12 +391,16 @@ static int rate_slot(const struct pg_maps *maps, uint32_t slot, pg_keep_name_fn 
 	return if_nametoindex(name) ? SLOT_UNUSED : SLOT_GONE;
 }
 
-/* Nobody reads the slot by a name while it is emptied, and no program counts there. */
+/*
+ * Nobody reads the slot by a name while it is emptied, and no program counts there. How cookies are
+ * made goes as well: the program that takes them back was at the other interface.
+ */
 static int take_slot(struct pg_maps *maps, uint32_t slot, const char *interface)
 {
 	int err;
 
 	maps->shared->interfaces[slot][0] = '\0';
+	__atomic_store_n(&maps->shield_env->way[slot], PG_SHIELD_WAY_NONE, __ATOMIC_RELEASE);
 	err = zero_counts(maps->drops, PG_DROP_INDEX(slot, 0, 0), 2 * PG_DROP_SLOTS);
 	if (!err)
 		err = zero_counts(maps->counts, PG_COUNT_INDEX(slot, 0), PG_COUNTER_SLOTS);
