@@ -276,6 +276,7 @@ def check_failed_start_keeps_sessions(bench):
     row = {"endpoint": "game", "client_id": 3, "server_id": 4, "peer": "10.77.0.2:5555",
            "secret": os.urandom(32).hex()}
     bench.agent.cli_ok("session", "add", "--from", "-", stdin=str(row).replace("'", '"'))
+    held = len(bench.agent.cli_ok("session", "list", "--json").json["sessions"])
     bench.agent.stop()
     taken = bench.lab.server_socket(socket.AF_INET, socket.SOCK_STREAM)
     taken.bind(("127.0.0.1", 9747))
@@ -284,7 +285,31 @@ def check_failed_start_keeps_sessions(bench):
     expect(bench.has_gate(), "the gate of the earlier agent")
     taken.close()
     bench.agent.start()
-    expect(bench.agent.cli_ok("status", "--json").json["adopted"] == 1, "the session is adopted")
+    expect_equal(bench.agent.cli_ok("status", "--json").json["adopted"], held, "adopted")
+
+
+def check_failed_start_keeps_windows(bench):
+    """After a clean stop whose pins are gone, as a boot leaves it, starts that fail early or late
+    do not cost the sessions."""
+    bench.started()
+    row = {"endpoint": "game", "client_id": 3, "server_id": 5, "peer": "10.77.0.2:5555",
+           "secret": os.urandom(32).hex()}
+    bench.agent.cli_ok("session", "add", "--from", "-", stdin=str(row).replace("'", '"'))
+    held = len(bench.agent.cli_ok("session", "list", "--json").json["sessions"])
+    bench.agent.stop()
+    done = bench.agent.packgate("detach", "--all", "--instance", bench.agent.instance)
+    expect_equal(done.code, DONE, done.err)
+    taken = bench.lab.server_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken.bind(("0.0.0.0", 4000))
+    for _ in range(2):
+        refuse_start(bench, bench.agent, "4000")
+    taken.close()
+    config = configuration([GAME], interfaces=[NAME])
+    bench.agent.write_config(dict(config, app={"socket": "/proc/version/app.sock"}))
+    refuse_start(bench, bench.agent, "/proc/version")
+    bench.agent.write_config(config)
+    bench.agent.start()
+    expect_equal(bench.agent.cli_ok("status", "--json").json["restored"], held, "restored")
 
 
 def check_detach_maps_only(bench):
@@ -364,6 +389,7 @@ CHECKS = (check_missing_at_start, check_gone_and_back, check_detached_stays_deta
           check_more_queues, check_renamed, check_link_detached, check_foreign_program,
           check_unconfirmed_ends_with_the_agent, check_confirm_at_start,
           check_second_of_an_instance, check_failed_start, check_failed_start_keeps_sessions,
+          check_failed_start_keeps_windows,
           check_many_names, check_counts_are_its_own, check_detach_maps_only)
 
 

@@ -234,6 +234,7 @@ static int bring_up(struct pg_agent *agent, struct pg_error *error)
 	/* returns when every worker has taken what was posted before */
 	pg_agent_publish_view(agent);
 	pg_sessions_restored(agent);
+	agent->serving = true;
 	pg_endpoints_handlers(agent, &handlers);
 	err = open_entrances(agent, error);
 	if (err)
@@ -305,8 +306,6 @@ static void free_entries(struct pg_agent *agent)
 
 void pg_agent_close(struct pg_agent *agent)
 {
-	bool ran = agent->followers != NULL;
-
 	pg_listeners_close(agent->listeners);
 	pg_shield_close(agent);
 	pg_followers_close(agent);
@@ -316,8 +315,10 @@ void pg_agent_close(struct pg_agent *agent)
 	pg_app_server_close(agent->apps);
 	pg_tcp_gateway_close(agent->tcp);
 	agent->tcp = NULL;
-	if (ran)
+	if (agent->serving)
 		pg_sessions_save(agent);
+	else if (agent->store)
+		pg_sessions_leave(agent);
 	if (agent->store)
 		pg_store_close(agent->store);
 	pg_interfaces_close(agent);

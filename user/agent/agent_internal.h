@@ -81,7 +81,9 @@ struct pg_agent {
 	uint64_t misfits_restored;	   /* handed to the workers, to be ended */
 	uint64_t misfits[PG_MISFIT_SLOTS]; /* that no worker ever had */
 	uint32_t confirm_seconds;
-	bool settled; /* the start did not fail: what is pinned stays */
+	bool windows_taken; /* the store has them no more */
+	bool serving;	    /* the workers have taken over every session */
+	bool settled;	    /* the start did not fail: what is pinned stays */
 	struct pg_followers *followers;
 	struct pg_listeners *listeners;
 	struct pg_shield_guard *shield;
@@ -145,6 +147,8 @@ int pg_sessions_restore(struct pg_agent *agent, struct pg_error *error);
 void pg_sessions_restored(struct pg_agent *agent);
 /* Saves every session's window at a clean stop; after the workers stopped. */
 void pg_sessions_save(struct pg_agent *agent);
+/* A start that failed before it took the windows leaves them to the next one. */
+void pg_sessions_leave(struct pg_agent *agent);
 /*
  * Posts a message to the worker that owns the session's slot, in order with those before it though
  * the session may move. -ENOENT: nobody owns it; -EAGAIN as pg_inbox_post. On failure the message

@@ -772,6 +772,7 @@ int pg_sessions_restore(struct pg_agent *agent, struct pg_error *error)
 		err = chain_streams(agent);
 	}
 	if (!err) {
+		agent->windows_taken = true;
 		err = pg_store_clear_windows(agent->store, error);
 	}
 	free(restore.explained);
@@ -837,4 +838,14 @@ void pg_sessions_save(struct pg_agent *agent)
 		save_window(agent, handles[i]);
 	if (pg_store_mark_clean(agent->store, &error))
 		pg_warning_log("the stop is not marked clean: %s", error.text);
+}
+
+void pg_sessions_leave(struct pg_agent *agent)
+{
+	struct pg_error error;
+
+	if (agent->windows_taken || pg_store_past(agent->store) != PG_STORE_CLEAN)
+		return;
+	if (pg_store_mark_clean(agent->store, &error))
+		pg_warning_log("the windows of the last stop are lost: %s", error.text);
 }
