@@ -11,6 +11,7 @@
 #include "agent_internal.h"
 #include "cleanup.h"
 #include "log.h"
+#include "session_fit.h"
 
 #define SOCKET_BUFFER_BYTES (8 << 20)
 
@@ -285,11 +286,14 @@ static void remove_endpoint(struct pg_agent *agent, uint32_t index)
 static enum pg_misfit misfit_of(const struct pg_endpoint_config *old,
 				const struct pg_endpoint_config *new)
 {
-	if (pg_address_is_ipv4(&old->address) != pg_address_is_ipv4(&new->address))
-		return PG_MISFIT_FAMILY;
-	if (old->guard != new->guard)
-		return PG_MISFIT_GUARD;
-	return old->policy == new->policy ? PG_FIT : PG_MISFIT_POLICY;
+	struct pg_view_endpoint now = {
+		.used = true,
+		.family = pg_address_is_ipv4(&new->address) ? 4 : 6,
+		.guard = new->guard,
+		.policy = new->policy,
+	};
+
+	return pg_session_fit(&now, old->guard, old->policy, &old->address);
 }
 
 static int change_endpoint(struct pg_agent *agent, const struct pg_endpoint_config *config,
