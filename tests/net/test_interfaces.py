@@ -3,6 +3,7 @@
 """What happens to a gate when its interface goes, comes back, is renamed or held by others, when an
 attach is not confirmed, when the agent cannot start, and when two agents want the same."""
 
+import contextlib
 import os
 import socket
 import struct
@@ -252,38 +253,50 @@ def check_second_of_an_instance(bench):
     expect_equal(bench.agent.cli("status").code, DONE, "status of the first")
 
 
+@contextlib.contextmanager
+def taken(bench, kind, address, port):
+    """Somebody else has the port."""
+    with bench.lab.server_socket(socket.AF_INET, kind) as other:
+        other.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        yield
+
+
+def stop_with_session(bench, server_id):
+    """A stop after a session was added; returns how many there were."""
+    bench.started()
+    row = {"endpoint": "game", "client_id": 3, "server_id": server_id, "peer": "10.77.0.2:5555",
+           "secret": os.urandom(32).hex()}
+    bench.agent.cli_ok("session", "add", "--from", "-", stdin=str(row).replace("'", '"'))
+    held = len(bench.agent.cli_ok("session", "list", "--json").json["sessions"])
+    bench.agent.stop()
+    return held
+
+
+def nothing_attached(bench):
+    return not bench.has_gate() and not os.path.exists(bench.pins())
+
+
 def check_failed_start(bench):
     """Whatever is taken: no program on the interface, no pins."""
     bench.ended()
     bench.make()
-    taken = bench.lab.server_socket(socket.AF_INET, socket.SOCK_STREAM)
-    taken.bind(("127.0.0.1", 9747))
-    taken.listen()
-    refuse_start(bench, bench.agent, "9747")
-    expect(not bench.has_gate() and not os.path.exists(bench.pins()), "after the metrics' port")
-    taken.close()
-    taken = bench.lab.server_socket(socket.AF_INET, socket.SOCK_DGRAM)
-    taken.bind(("0.0.0.0", GAME.port))
-    refuse_start(bench, bench.agent, "Address already in use")
-    expect(not bench.has_gate() and not os.path.exists(bench.pins()), "after the endpoint's port")
-    taken.close()
+    with taken(bench, socket.SOCK_STREAM, "127.0.0.1", 9747):
+        refuse_start(bench, bench.agent, "9747")
+        expect(nothing_attached(bench), "after the metrics' port")
+    with taken(bench, socket.SOCK_DGRAM, "0.0.0.0", GAME.port):
+        refuse_start(bench, bench.agent, "Address already in use")
+        expect(nothing_attached(bench), "after the endpoint's port")
     bench.agent.start()
 
 
 def check_failed_start_keeps_sessions(bench):
     """What an earlier agent pinned is not a failed start's to remove."""
-    bench.started()
-    row = {"endpoint": "game", "client_id": 3, "server_id": 4, "peer": "10.77.0.2:5555",
-           "secret": os.urandom(32).hex()}
-    bench.agent.cli_ok("session", "add", "--from", "-", stdin=str(row).replace("'", '"'))
-    held = len(bench.agent.cli_ok("session", "list", "--json").json["sessions"])
-    bench.agent.stop()
-    taken = bench.lab.server_socket(socket.AF_INET, socket.SOCK_STREAM)
-    taken.bind(("127.0.0.1", 9747))
-    taken.listen()
-    refuse_start(bench, bench.agent, "9747")
-    expect(bench.has_gate(), "the gate of the earlier agent")
-    taken.close()
+    held = stop_with_session(bench, 4)
+    with taken(bench, socket.SOCK_STREAM, "127.0.0.1", 9747):
+        refuse_start(bench, bench.agent, "9747")
+        expect(bench.has_gate(), "the gate of the earlier agent")
     bench.agent.start()
     expect_equal(bench.agent.cli_ok("status", "--json").json["adopted"], held, "adopted")
 
@@ -291,19 +304,12 @@ def check_failed_start_keeps_sessions(bench):
 def check_failed_start_keeps_windows(bench):
     """After a clean stop whose pins are gone, as a boot leaves it, starts that fail early or late
     do not cost the sessions."""
-    bench.started()
-    row = {"endpoint": "game", "client_id": 3, "server_id": 5, "peer": "10.77.0.2:5555",
-           "secret": os.urandom(32).hex()}
-    bench.agent.cli_ok("session", "add", "--from", "-", stdin=str(row).replace("'", '"'))
-    held = len(bench.agent.cli_ok("session", "list", "--json").json["sessions"])
-    bench.agent.stop()
+    held = stop_with_session(bench, 5)
     done = bench.agent.packgate("detach", "--all", "--instance", bench.agent.instance)
     expect_equal(done.code, DONE, done.err)
-    taken = bench.lab.server_socket(socket.AF_INET, socket.SOCK_DGRAM)
-    taken.bind(("0.0.0.0", 4000))
-    for _ in range(2):
-        refuse_start(bench, bench.agent, "4000")
-    taken.close()
+    with taken(bench, socket.SOCK_DGRAM, "0.0.0.0", GAME.port):
+        for _ in range(2):
+            refuse_start(bench, bench.agent, "4000")
     config = configuration([GAME], interfaces=[NAME])
     bench.agent.write_config(dict(config, app={"socket": "/proc/version/app.sock"}))
     refuse_start(bench, bench.agent, "/proc/version")
