@@ -229,8 +229,7 @@ static void write_latency(const struct exposition *e, const struct family *famil
 #define FOR_EACH_INTERFACE(e, row)                                                           \
 	for (const struct pg_interface_status *row = (e)->snapshot->status.interfaces;       \
 	     row < (e)->snapshot->status.interfaces + (e)->snapshot->status.interface_count; \
-	     row++)                                                                          \
-		if (row->slot <= PG_SLOT_NONE)
+	     row++)
 
 static void write_modes(const struct exposition *e, const struct family *family)
 {
